@@ -1,0 +1,146 @@
+"""Connections to SQLite and PostgreSQL, with the few differences between them in one place."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+POSTGRES_DRIVER = "postgresql+psycopg"
+BUSY = ("SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_LOCKED")
+BUSY_TIMEOUT = 2000
+"""Milliseconds that SQLite itself waits where it has no transaction to begin (another process recovers the file)."""
+LOCK_WAIT = 10.0
+"""Seconds that a transaction waits for a lock before it fails."""
+
+
+def parse_url(url: str) -> sa.URL:
+    """The URL with our driver in it. Raises ValueError for anything but SQLite and PostgreSQL."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise ValueError("the database URL cannot be read; it looks like sqlite:///data/orchestrator.db") from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        return parsed.set(drivername=POSTGRES_DRIVER)
+    if parsed.drivername in (POSTGRES_DRIVER, "sqlite"):
+        return parsed
+    raise ValueError(f"databases of the kind {parsed.drivername!r} are not supported: use sqlite:/// or postgresql://")
+
+
+class Database:
+    """A pool of `connections` connections, opened on demand and never more.
+
+    `statement_timeout` (seconds) bounds every statement on PostgreSQL; `lock_wait` the wait for locks on both.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int,
+        name: str = "orchestrator",
+        lock_wait: float = LOCK_WAIT,
+        statement_timeout: float = 60.0,
+    ) -> None:
+        self.url = parse_url(url)
+        self.is_sqlite = self.url.drivername == "sqlite"
+        self.connections = connections
+        self._lock_wait = lock_wait
+        options: dict[str, Any] = {"pool_size": connections, "max_overflow": 0, "pool_timeout": lock_wait}
+        if self.is_sqlite:
+            if self.url.database in (None, "", ":memory:"):
+                raise ValueError("an SQLite database in memory cannot be shared: name a file")
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+            options["poolclass"] = sa.QueuePool
+            options["connect_args"] = {"check_same_thread": False}
+        else:
+            settings = {
+                "application_name": name,
+                "statement_timeout": f"{statement_timeout * 1000:.0f}",
+                "lock_timeout": f"{lock_wait * 1000:.0f}",
+                "idle_in_transaction_session_timeout": "60000",
+            }
+            options["connect_args"] = {
+                "connect_timeout": 5,
+                "options": " ".join(f"-c {key}={value}" for key, value in settings.items()),
+            }
+            options["pool_pre_ping"] = True
+        self.engine = sa.create_engine(self.url, **options)
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _tune_sqlite)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection that sees one moment of the database throughout."""
+        with self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            try:
+                yield connection
+            finally:
+                if self.is_sqlite:
+                    connection.exec_driver_sql("ROLLBACK")
+                connection.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction that is committed at the end, or rolled back by an exception."""
+        with self.engine.connect() as connection:
+            if not self.is_sqlite:
+                with connection.begin():
+                    yield connection
+                return
+            self._begin_immediate(connection)
+            try:
+                yield connection
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+
+    def _begin_immediate(self, connection: sa.Connection) -> None:
+        """IMMEDIATE, since a transaction that starts by reading cannot be upgraded once another has written. The
+        lock is asked for in small steps: SQLite's own handler sleeps up to 100 ms at a time."""
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute("PRAGMA busy_timeout = 0")
+        deadline = time.monotonic() + self._lock_wait
+        try:
+            while True:
+                try:
+                    driver.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorname not in BUSY or time.monotonic() > deadline:
+                        raise sa.exc.OperationalError("BEGIN IMMEDIATE", None, error) from error
+                    time.sleep(0.0003)
+        finally:
+            driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+
+    def now(self, connection: sa.Connection) -> float:
+        """The database's clock in seconds since 1970: the one clock that all processes on it share."""
+        if self.is_sqlite:
+            return time.time()
+        return float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _tune_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA cache_size = -32000")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA mmap_size = 268435456")
+    connection.execute("PRAGMA journal_size_limit = 67108864")
+    connection.execute("PRAGMA foreign_keys = ON")

@@ -1,0 +1,167 @@
+"""Every table, as SQLAlchemy Core sees it. Migrations create them; a test holds both against each other.
+
+Times are microseconds since 1970, UTC, except where a read model keeps the text that it answers with.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+Position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Name = sa.Text(collation="C").with_variant(sa.Text(), "sqlite")
+"""Identifiers are compared byte by byte, which is also what cursors rely on."""
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("notification_id", Position, primary_key=True, autoincrement=False),
+    sa.Column("originator_id", Name, nullable=False),
+    sa.Column("originator_version", sa.BigInteger, nullable=False),
+    sa.Column("topic", Name, nullable=False),
+    sa.Column("state", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("originator_id", "originator_version", name="events_originator"),
+)
+"""The log: every domain event at its position, 1, 2, 3, … without a gap."""
+
+journal = sa.Table(
+    "journal",
+    metadata,
+    sa.Column("seq", Position, sa.Sequence("journal_seq"), primary_key=True),
+    sa.Column("message_id", Name, nullable=False, unique=True),
+    sa.Column("kind", Name, nullable=False),
+    sa.Column("endpoint", Name, nullable=False),
+    sa.Column("mode", Name, nullable=False),
+    sa.Column("dialect", Name),
+    sa.Column("event_id", Name),
+    sa.Column("id_source", Name),
+    sa.Column("digest", Name, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("headers", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("received_at", sa.BigInteger, nullable=False),
+    sa.Column("deliveries", sa.Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What came, as it came. Rows are only added; of a row only `deliveries` ever changes."""
+
+inbox = sa.Table("inbox", metadata, sa.Column("seq", Position, primary_key=True, autoincrement=False))
+"""What the engine has still to take. A reader that asked for "everything after the last number" would skip numbers
+that commit late; this queue is read by membership, so that nothing can be skipped."""
+
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("seq", Position, primary_key=True, autoincrement=False),
+    sa.Column("applied_seq", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("status", Name, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("first_position", sa.BigInteger, nullable=False),
+    sa.Column("events", sa.Integer, nullable=False),
+    sa.Column("dialect", Name, nullable=False),
+    sa.Column("event_id", Name, nullable=False),
+    sa.Column("claim", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("event_id", "dialect", "claim", name="marks_claim"),
+    sa.Index("marks_status", "status", "seq"),
+)
+"""What became of each message, in the order in which the engine took them (`applied_seq`, without a gap). `claim` is
+0 for the one message that owns its event id in its dialect, and the message's own `seq` for all others."""
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", Name, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),
+    sa.Column("ticked_at", sa.Double, nullable=False),
+)
+"""Who may work; `token` rises with every change of hands and is checked inside every commit. Seconds since 1970."""
+
+facts_of_database = sa.Table(
+    "world",
+    metadata,
+    sa.Column("key", Name, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+"""What this database remembers of the world that it stands for."""
+
+projections = sa.Table(
+    "projections",
+    metadata,
+    sa.Column("name", Name, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
+)
+
+bundles = sa.Table(
+    "bundles",
+    metadata,
+    sa.Column("bundle_id", Name, primary_key=True),
+    sa.Column("platform", Name),
+    sa.Column("country", Name),
+    sa.Column("group", Name, nullable=False),
+    sa.Column("state", Name, nullable=False),
+    sa.Column("state_since", sa.Text),
+    sa.Column("warmed", sa.Boolean, nullable=False),
+    sa.Column("postable", sa.Boolean, nullable=False),
+    sa.Column("holds", sa.Text, nullable=False),
+    sa.Column("flags", sa.Text, nullable=False),
+    sa.Column("username", sa.Text),
+    sa.Column("saved_account_id", Name),
+    sa.Column("last_error", sa.Text),
+    sa.Column("first_seen", sa.Text, nullable=False),
+    sa.Column("last_event_at", sa.Text),
+    sa.Column("memo", sa.LargeBinary, nullable=False),
+    sa.Index("bundles_country", "country", "platform", "bundle_id"),
+    sa.Index("bundles_state", "state", "bundle_id"),
+    sa.Index("bundles_username", "username"),
+)
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("saved_account_id", Name, primary_key=True),
+    sa.Column("memo", sa.LargeBinary, nullable=False),
+)
+"""Part of the projection `bundles`: what was reported for an account alone."""
+
+bundle_accounts = sa.Table(
+    "bundle_accounts",
+    metadata,
+    sa.Column("saved_account_id", Name, primary_key=True),
+    sa.Column("bundle_id", Name, primary_key=True),
+    sa.Index("bundle_accounts_bundle", "bundle_id"),
+)
+"""Part of the projection `bundles`: every account that a bundle ever named."""
+
+videos = sa.Table(
+    "videos",
+    metadata,
+    sa.Column("video_id", Name, primary_key=True),
+    sa.Column("bundle_id", Name),
+    sa.Column("state", Name, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("post_url", sa.Text),
+    sa.Column("posted_at", sa.Text),
+    sa.Column("error_code", Name),
+    sa.Column("flags", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Text, nullable=False),
+    sa.Column("metrics", sa.Text),
+    sa.Column("memo", sa.LargeBinary, nullable=False),
+    sa.Index("videos_bundle", "bundle_id", "state"),
+    sa.Index("videos_state", "state", "video_id"),
+    sa.Index("videos_error", "error_code", "video_id"),
+)
+"""A video's country and platform are those of its bundle, joined when they are asked for: they may be learnt late."""
+
+countries = sa.Table(
+    "countries",
+    metadata,
+    sa.Column("country", Name, primary_key=True),
+    sa.Column("platform", Name, primary_key=True),
+    sa.Column("subject", Name, primary_key=True),
+    sa.Column("state", Name, primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+)
+"""Counts by country and platform: of bundles by state, of postable bundles, of videos by state."""

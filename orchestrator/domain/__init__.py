@@ -1,0 +1,1 @@
+"""The pure core: bundles, videos and accounts as event-sourced aggregates. No clock, no I/O, no randomness."""

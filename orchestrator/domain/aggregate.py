@@ -1,0 +1,38 @@
+"""The base of our aggregates: what they are is the facts that they remember."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from eventsourcing.domain import BaseAggregate, CanInitAggregate
+from eventsourcing.utils import register_topic
+
+from orchestrator.domain.facts import KINDS, Event, Note
+
+for _topic, _kind in KINDS.items():
+    register_topic(_topic, _kind)
+
+
+@dataclass(frozen=True)
+class Registered(Event, CanInitAggregate[str]):
+    """Base of the birth events. They are no facts, and histories do not show them."""
+
+    originator_topic: str
+
+
+class Remembering(BaseAggregate[str]):
+    """Facts are applied by being remembered; states are read from the notes by pure functions."""
+
+    class Event(Event):  # type: ignore[no-redef]
+        pass
+
+    def __init__(self) -> None:
+        self.notes: list[Note] = []
+
+    def remember(self, note: Note) -> None:
+        self.notes.append(note)
+
+    def record(self, kind: type[Any], **values: Any) -> None:
+        """Appends one event of `kind`; `values` are its fields, `timestamp` and `message_id` among them."""
+        self.trigger_event(kind, **values)

@@ -1,0 +1,334 @@
+"""A bundle: one order at TokPortal, which is one social account on one platform in one country.
+
+Bundles with one `saved_account_id` are one account: what the vendor reports for the account, or account-wide for
+another bundle of it, speaks for all of them at its key. Nothing is copied between aggregates for that; `bundle_view`
+reads the facts where they were recorded, so facts may arrive, and accounts become known, in any order.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.domain.aggregate import Event, Registered, Remembering
+from orchestrator.domain.facts import PUBLIC, Key, Note
+
+STATES = ("unknown", "created", "ready", "warming", "completed", "failed", "banned")
+
+LIFECYCLE = {
+    "BundleCreated": "created",
+    "BundleReady": "ready",
+    "WarmingStarted": "warming",
+    "WarmingCompleted": "completed",
+    "WarmingFailed": "failed",
+}
+WARMING = frozenset({"WarmingStarted", "WarmingCompleted", "WarmingFailed"})
+
+HOLDS = {
+    "suspended": frozenset({"AppealSubmitted"}),
+    "uncovered": frozenset({"CoverageLapsed", "CoverageCancelled"}),
+    "closed": frozenset({"BundleCancelled", "BundleArchived"}),
+}
+"""Hold: the facts that set it."""
+
+LIFTS = {
+    "uncovered": frozenset({"CoverageReactivated", "CoverageRenewed"}),
+    "closed": frozenset({"BundlePublished"}),
+}
+"""Hold: the facts that lift it. An appeal's hold is lifted only by a resolution that accepted the appeal."""
+
+ACCOUNT_WIDE = frozenset(
+    {
+        "BundleBanned",
+        "AppealSubmitted",
+        "AppealResolved",
+        "CoverageLapsed",
+        "CoverageCancelled",
+        "CoverageReactivated",
+        "CoverageRenewed",
+        "CoverageEnded",
+        "AccountRevealed",
+    }
+)
+"""Facts that hold for every bundle of one account, whichever of them they were reported for."""
+
+
+class Bundle(Remembering):
+    TOPIC = "Bundle"
+
+    class Event(Event):
+        TOPIC = "Bundle.Event"
+
+    @dataclass(frozen=True)
+    class BundleRegistered(Registered):
+        TOPIC = "BundleRegistered"
+        bundle_id: str
+
+    def __init__(self, bundle_id: str) -> None:
+        super().__init__()
+        self.bundle_id = bundle_id
+
+    @staticmethod
+    def key(bundle_id: str) -> str:
+        """The aggregate's id in the log."""
+        return f"bundle:{bundle_id}"
+
+    @classmethod
+    def register(cls, bundle_id: str, *, message_id: str, now: datetime) -> Bundle:
+        return cls._create(
+            cls.BundleRegistered, id=cls.key(bundle_id), timestamp=now, message_id=message_id, bundle_id=bundle_id
+        )
+
+    def needs_mention(self, key: Key, country: str | None, platform: str | None, account: str | None) -> bool:
+        """Whether what a video event says of this bundle could ever change its country, platform or account.
+
+        Only the smallest fact that has a value decides, and a second value is a contradiction; so a mention that
+        is neither earlier nor different need not be recorded, in whatever order it comes.
+        """
+        if account is not None:
+            return True
+        return any(
+            value is not None and _teaches(value, key, [(getattr(n, name), n.key) for n in self.notes])
+            for name, value in (("country", country), ("platform", platform))
+        )
+
+
+class Account(Remembering):
+    """The facts that name only an account; they speak for the bundles that have that account at their key."""
+
+    TOPIC = "Account"
+
+    class Event(Event):
+        TOPIC = "Account.Event"
+
+    @dataclass(frozen=True)
+    class AccountRegistered(Registered):
+        TOPIC = "AccountRegistered"
+        saved_account_id: str
+
+    def __init__(self, saved_account_id: str) -> None:
+        super().__init__()
+        self.saved_account_id = saved_account_id
+
+    @staticmethod
+    def key(saved_account_id: str) -> str:
+        """The aggregate's id in the log."""
+        return f"account:{saved_account_id}"
+
+    @classmethod
+    def register(cls, saved_account_id: str, *, message_id: str, now: datetime) -> Account:
+        return cls._create(
+            cls.AccountRegistered,
+            id=cls.key(saved_account_id),
+            timestamp=now,
+            message_id=message_id,
+            saved_account_id=saved_account_id,
+        )
+
+
+def _teaches(value: str, key: Key, known: Iterable[tuple[str | None, Key]]) -> bool:
+    seen = [(other, at) for other, at in known if other is not None]
+    return not seen or key < min(at for _, at in seen) or all(other != value for other, _ in seen)
+
+
+class Eras:
+    """A bundle's life, cut by remakes: in each era it has one account, that of the smallest fact which names one."""
+
+    __slots__ = ("accounts", "contradicted", "remakes", "starts")
+
+    def __init__(self, notes: Iterable[Note], accounts: Mapping[str, Sequence[Note]]) -> None:
+        notes = list(notes)
+        self.remakes = sorted((note for note in notes if note.name == "AccountRemade"), key=lambda note: note.key)
+        self._name([note for note in notes if note.account is not None])
+        reported = [
+            note
+            for account in self.names()
+            for note in accounts.get(account, ())
+            if note.name == "AccountRemade" and self.account_at(note.key) == account
+        ]
+        if reported:
+            self.remakes = sorted([*self.remakes, *reported], key=lambda note: note.key)
+            self._name([note for note in [*notes, *reported] if note.account is not None])
+
+    def _name(self, naming: Sequence[Note]) -> None:
+        self.starts = [note.key for note in self.remakes]
+        self.accounts: list[str | None] = [None] * (len(self.starts) + 1)
+        self.contradicted = False
+        for note in sorted(naming, key=lambda note: note.key):
+            era = bisect_right(self.starts, note.key)
+            if self.accounts[era] is None:
+                self.accounts[era] = note.account
+            elif self.accounts[era] != note.account:
+                self.contradicted = True
+
+    def account_at(self, key: Key) -> str | None:
+        return self.accounts[bisect_right(self.starts, key)]
+
+    def names(self) -> set[str]:
+        """Every account that the bundle ever had."""
+        return {account for account in self.accounts if account is not None}
+
+    @property
+    def current(self) -> str | None:
+        return self.accounts[-1]
+
+    @property
+    def last_remake(self) -> Note | None:
+        return self.remakes[-1] if self.remakes else None
+
+
+@dataclass(frozen=True, slots=True)
+class BundleView:
+    """What a bundle is, by all facts known. Times are the vendor's, UTC."""
+
+    platform: str | None
+    country: str | None
+    state: str
+    state_since: datetime | None
+    warmed: bool
+    postable: bool
+    holds: tuple[str, ...]
+    flags: tuple[str, ...]
+    username: str | None
+    saved_account_id: str | None
+    last_error: dict[str, str | None] | None
+    last_event_at: datetime | None
+
+
+def bundle_view(
+    notes: Sequence[Note],
+    accounts: Mapping[str, Sequence[Note]] | None = None,
+    kin: Iterable[Sequence[Note]] = (),
+) -> BundleView:
+    """The state of the bundle with `notes`.
+
+    `accounts` holds the notes of every account that the bundle ever had; `kin` the notes of every other bundle that
+    ever had one of them.
+    """
+    accounts = accounts or {}
+    eras = Eras(notes, accounts)
+    evidence = list(notes)
+    facts = [note for note in notes if note.name != "BundleMentioned"]
+    for account in eras.names():
+        spoken = [note for note in accounts.get(account, ()) if eras.account_at(note.key) == account]
+        evidence += spoken
+        facts += spoken
+    for other in kin:
+        theirs = Eras(other, accounts)
+        facts += [
+            note
+            for note in other
+            if note.name in ACCOUNT_WIDE
+            and (account_then := theirs.account_at(note.key)) is not None
+            and eras.account_at(note.key) == account_then
+        ]
+
+    remake = eras.last_remake
+    since = [note for note in facts if remake is None or note.key > remake.key]
+    state, state_since = _state(since, remake)
+    warmed = _warmed(since)
+    holds = _holds(since)
+    country, countries = _smallest(evidence, "country")
+    platform, platforms = _smallest(evidence, "platform")
+    flags = []
+    if countries > 1:
+        flags.append("country_contradiction")
+    if platforms > 1:
+        flags.append("platform_contradiction")
+    if eras.contradicted:
+        flags.append("account_contradiction")
+    if any(note.name == "DistributionWarned" for note in since):
+        flags.append("distribution_warning")
+    named = [note for note in facts if note.detail.get("username")]
+    return BundleView(
+        platform=platform,
+        country=country,
+        state=state,
+        state_since=state_since,
+        warmed=warmed,
+        postable=warmed and not holds and state not in ("unknown", "failed", "banned"),
+        holds=holds,
+        flags=tuple(flags),
+        username=max(named, key=lambda note: note.key).detail["username"] if named else None,
+        saved_account_id=eras.current,
+        last_error=_last_error(facts),
+        last_event_at=max((note.occurred_at for note in facts), default=None),
+    )
+
+
+def _state(since: Sequence[Note], remake: Note | None) -> tuple[str, datetime | None]:
+    bans = [note.occurred_at for note in since if note.name == "BundleBanned"]
+    if bans:
+        return "banned", min(bans)
+    first_warming = min((note.key for note in since if note.name in WARMING), default=None)
+    last: Note | None = None
+    for note in since:
+        if note.name not in LIFECYCLE:
+            continue
+        if (
+            note.name == "BundleReady"
+            and note.dialect == PUBLIC
+            and first_warming is not None
+            and first_warming < note.key
+        ):
+            continue
+        if last is None or note.key > last.key:
+            last = note
+    if last is not None:
+        return LIFECYCLE[last.name], last.occurred_at
+    if remake is not None:
+        return "created", remake.occurred_at
+    return "unknown", None
+
+
+def _warmed(since: Sequence[Note]) -> bool:
+    def newest(name: str) -> Key | None:
+        return max((note.key for note in since if note.name == name), default=None)
+
+    completed = newest("WarmingCompleted")
+    if completed is None:
+        return False
+    failed, created = newest("WarmingFailed"), newest("BundleCreated")
+    return (failed is None or failed < completed) and (created is None or created < completed)
+
+
+def _holds(since: Sequence[Note]) -> tuple[str, ...]:
+    holds: set[str] = set()
+    for hold, setting in HOLDS.items():
+        set_at = max((note.occurred_at for note in since if note.name in setting), default=None)
+        if set_at is None:
+            continue
+        lifts = LIFTS.get(hold, frozenset())
+        lifted_at = max((note.occurred_at for note in since if note.name in lifts or _accepted(note, hold)), default=None)
+        if lifted_at is None or set_at >= lifted_at:
+            holds.add(hold)
+    if any(
+        note.name == "CoverageEnded" or (note.name == "AccountRevealed" and note.detail.get("management_ended") is True)
+        for note in since
+    ):
+        holds.add("closed")
+    resolved = max((note for note in since if note.name == "AppealResolved"), key=lambda note: note.key, default=None)
+    if resolved is not None and resolved.detail.get("outcome") is None:
+        holds.add("needs_review")
+    return tuple(sorted(holds))
+
+
+def _accepted(note: Note, hold: str) -> bool:
+    return hold == "suspended" and note.name == "AppealResolved" and note.detail.get("outcome") == "accepted"
+
+
+def _smallest(evidence: Iterable[Note], name: str) -> tuple[str | None, int]:
+    """The value of the smallest fact that has one, and how many different values there are."""
+    values = [(note.key, value) for note in evidence if (value := getattr(note, name)) is not None]
+    return (min(values)[1] if values else None), len({value for _, value in values})
+
+
+def _last_error(facts: Iterable[Note]) -> dict[str, str | None] | None:
+    failures = [note for note in facts if note.name in ("WarmingFailed", "BundleBanned")]
+    if not failures:
+        return None
+    last = max(failures, key=lambda note: note.key)
+    code = "banned" if last.name == "BundleBanned" else last.detail.get("code")
+    return {"code": code, "message": last.detail.get("reason")}

@@ -1,0 +1,83 @@
+"""The aggregates that the engine works on: loaded many at a time, and kept while they are in use."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.domain.aggregate import Remembering
+from orchestrator.domain.bundle import Account, Bundle
+from orchestrator.domain.video import Video
+from orchestrator.log import EventLog, EventMapper
+
+KEPT = 20_000
+
+
+class LoadedAggregates:
+    """Keeps the most recently used aggregates.
+
+    That is safe only for the one process that holds the engine's lease: whatever else could change an aggregate
+    would have had to take the lease, and `forget` is called whenever the lease or a commit was lost.
+    """
+
+    def __init__(self, log: EventLog, mapper: EventMapper) -> None:
+        self._log = log
+        self._mapper = mapper
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._touched: dict[str, Remembering] = {}
+
+    def load(self, connection: sa.Connection, keys: Iterable[str]) -> None:
+        """Makes sure that every aggregate with one of `keys` that exists is at hand; one query for all."""
+        missing = []
+        for key in set(keys):
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            else:
+                missing.append(key)
+        for key, stored in sorted(self._log.of(connection, missing).items()):
+            aggregate: Any = None
+            for row in stored:
+                event = self._mapper.event(row.originator_id, row.originator_version, row.topic, row.state)
+                aggregate = event.mutate(aggregate)
+            self._kept[key] = aggregate
+
+    def bundle(self, bundle_id: str, message_id: str, now: datetime) -> Bundle:
+        key = Bundle.key(bundle_id)
+        found: Bundle = self._kept.get(key) or Bundle.register(bundle_id, message_id=message_id, now=now)
+        self._touch(key, found)
+        return found
+
+    def account(self, saved_account_id: str, message_id: str, now: datetime) -> Account:
+        key = Account.key(saved_account_id)
+        found: Account = self._kept.get(key) or Account.register(saved_account_id, message_id=message_id, now=now)
+        self._touch(key, found)
+        return found
+
+    def video(self, video_id: str, message_id: str, now: datetime) -> Video:
+        key = Video.key(video_id)
+        found: Video = self._kept.get(key) or Video.register(video_id, message_id=message_id, now=now)
+        self._touch(key, found)
+        return found
+
+    def _touch(self, key: str, aggregate: Remembering) -> None:
+        self._kept[key] = aggregate
+        self._touched[key] = aggregate
+
+    def collect(self) -> list[Any]:
+        """The new events of the message just applied, aggregate by aggregate in the order in which it touched them."""
+        collected = [event for aggregate in self._touched.values() for event in aggregate.collect_events()]
+        self._touched.clear()
+        return collected
+
+    def trim(self) -> None:
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+    def forget(self) -> None:
+        """Drops everything: what is kept may hold events that were never committed."""
+        self._kept.clear()
+        self._touched.clear()

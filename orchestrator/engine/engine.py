@@ -1,0 +1,258 @@
+"""The one writer of the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+from eventsourcing.persistence import IntegrityError, StoredEvent
+
+from orchestrator.database import Database, Lease
+from orchestrator.engine.aggregates import LoadedAggregates
+from orchestrator.engine.decide import EPOCH, Judged, apply, instant, judge, touched
+from orchestrator.journal.inbox import (
+    APPLIED,
+    CONFLICT,
+    QUARANTINED,
+    REFUSED,
+    TESTED,
+    UNRECOGNISED,
+    Inbox,
+    Mark,
+    Taken,
+)
+from orchestrator.journal.journal import COMMAND
+from orchestrator.log import EventLog, EventMapper
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH = 500
+CONFLICT_TRIES = 5
+CLAIMING = frozenset({APPLIED, UNRECOGNISED})
+
+
+class PoisonError(Exception):
+    """The message at `index` of a batch could not be applied."""
+
+    def __init__(self, index: int, cause: Exception) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+        self.index = index
+
+
+@dataclass(slots=True)
+class Batch:
+    """What follows from some messages: events, and what became of each message."""
+
+    events: list[StoredEvent]
+    marks: list[Mark]
+    again: list[Mark]
+    now: datetime
+
+
+class Engine:
+    """Takes messages from the inbox in batches. Each batch is one transaction: the events, the marks of the messages
+    and the proof of the lease are committed together, or nothing is.
+
+    `lease` None is for tools and tests that are alone with their database.
+    """
+
+    def __init__(self, database: Database, lease: Lease | None = None, *, max_batch: int = MAX_BATCH) -> None:
+        self._database = database
+        self._lease = lease
+        self._max_batch = max_batch
+        self._inbox = Inbox(database)
+        self._log = EventLog(database)
+        self._mapper = EventMapper()
+        self._aggregates = LoadedAggregates(self._log, self._mapper)
+        self._now: datetime | None = None
+        self._applied = 0
+        self._first_position = 0
+
+    def forget(self) -> None:
+        """To be called when the lease was lost or a commit failed: the next step starts from what is stored."""
+        self._aggregates.forget()
+        self._now = None
+
+    def step(self) -> int:
+        """Takes and commits one batch; the number of messages taken.
+
+        A message that cannot be applied does not hold up the others: it is tried again alone, then quarantined.
+        Raises `LeaseLostError`, or the database's error after nothing was written.
+        """
+        for attempt in range(1, CONFLICT_TRIES + 1):
+            try:
+                return self._step()
+            except IntegrityError:
+                self.forget()
+                if attempt == CONFLICT_TRIES:
+                    raise
+                logger.warning("events of this batch were already written; taking it again")
+            except Exception:
+                self.forget()
+                raise
+        raise AssertionError("unreachable")
+
+    def _step(self) -> int:
+        with self._database.read() as connection:
+            taken = self._inbox.take(connection, self._max_batch)
+        if not taken:
+            return 0
+        try:
+            self._take(taken)
+            return len(taken)
+        except PoisonError as poison:
+            index = poison.index
+        except sa.exc.DataError:
+            # The database refused a value and does not say whose: they go one by one.
+            index = 0
+            for index, message in enumerate(taken):
+                self.forget()
+                self._take_alone(message)
+            return len(taken)
+        self.forget()
+        if index:
+            self._take(taken[:index])
+        self.forget()
+        self._take_alone(taken[index])
+        return index + 1
+
+    def _take_alone(self, message: Taken) -> None:
+        try:
+            self._take([message])
+        except (PoisonError, sa.exc.DataError) as error:
+            self.forget()
+            reason = f"the program could not apply it: {error}"[:500]
+            logger.error("message %s is quarantined: %s", message.message_id, reason)
+            self._load_state()
+            batch = Batch([], [_mark(message, QUARANTINED, reason, 0, 0)], [], self._now or EPOCH)
+            self._commit(batch)
+
+    def _take(self, messages: Sequence[Taken]) -> None:
+        batch = self._decide(messages)
+        self._commit(batch)
+
+    def _load_state(self) -> None:
+        if self._now is not None:
+            return
+        with self._database.read() as connection:
+            self._applied = self._inbox.last_applied(connection)
+            head = self._log.head(connection)
+            last = self._log.after(connection, head - 1, 1)
+        self._first_position = head + 1
+        self._now = self._mapper.event(*last[0][1:]).timestamp if last else EPOCH
+
+    def _decide(self, messages: Sequence[Taken]) -> Batch:
+        self._load_state()
+        assert self._now is not None
+        judged: dict[str, Judged] = {m.message_id: judge(m) for m in messages if m.kind != COMMAND}
+        targets = {m.message_id: _retry_target(m) for m in messages if m.kind == COMMAND}
+        with self._database.read() as connection:
+            found = self._inbox.find(connection, [t for t in targets.values() if t is not None])
+            again = {name: judge(message) for name, (message, _) in found.items()}
+            everything = [*judged.values(), *again.values()]
+            claims = self._inbox.claims(connection, [_name(j.message) for j in everything])
+            keys = [key for j in everything if j.reading is not None for key in touched(j.reading)]
+            self._aggregates.load(connection, keys)
+        statuses = {name: status for name, (_, status) in found.items()}
+
+        batch = Batch([], [], [], self._now)
+        for index, message in enumerate(messages):
+            batch.now = max(batch.now, instant(message.received_at))
+            try:
+                if message.kind == COMMAND:
+                    target = targets[message.message_id]
+                    status = statuses.get(target or "")
+                    # The target may have been taken in this very batch.
+                    for mark, other in zip(batch.marks, messages, strict=False):
+                        if other.message_id == target:
+                            status = mark.status
+                    refusal = _refusal(target, status)
+                    if refusal is None:
+                        assert target is not None
+                        retried = self._judge_again(again[target], message)
+                        mark = self._settle(retried, claims, batch)
+                        batch.again.append(mark)
+                        statuses[target] = mark.status
+                    batch.marks.append(
+                        _mark(message, APPLIED if refusal is None else REFUSED, refusal, self._next(batch), 0)
+                    )
+                else:
+                    batch.marks.append(self._settle(judged[message.message_id], claims, batch))
+            except Exception as error:
+                raise PoisonError(index, error) from error
+        return batch
+
+    def _judge_again(self, judged: Judged, command: Taken) -> Judged:
+        """Its times are held against the receipt of the retry."""
+        return judge(judged.message._replace(received_at=command.received_at))
+
+    def _settle(self, judged: Judged, claims: set[tuple[str, str]], batch: Batch) -> Mark:
+        """Applies one webhook, unless its event id belongs to another message."""
+        message, status, reason = judged.message, judged.status, judged.reason
+        first = self._next(batch)
+        events: list[StoredEvent] = []
+        if status in CLAIMING:
+            if _name(message) in claims:
+                status, reason = CONFLICT, "another message with this event id and other content came first"
+            else:
+                claims.add(_name(message))
+                if judged.reading is not None:
+                    apply(judged.reading, message, self._aggregates, batch.now)
+                    events = [self._mapper.to_stored_event(event) for event in self._aggregates.collect()]
+        if status not in (APPLIED, TESTED):
+            logger.warning("message %s is %s: %s", message.message_id, status, reason)
+        batch.events += events
+        return _mark(message, status, reason, first, len(events))
+
+    def _next(self, batch: Batch) -> int:
+        return self._first_position + len(batch.events)
+
+    def _commit(self, batch: Batch) -> None:
+        with self._database.write() as connection:
+            if self._lease is not None:
+                self._lease.fence(connection)
+            first = self._log.append(connection, batch.events)
+            if first != self._first_position:
+                raise IntegrityError("the log has grown since this batch was decided")
+            self._inbox.mark(connection, batch.marks, self._applied + 1)
+            for mark in batch.again:
+                self._inbox.remark(connection, mark)
+        self._applied += len(batch.marks)
+        self._first_position += len(batch.events)
+        self._now = batch.now
+        self._aggregates.trim()
+
+
+def _name(message: Taken) -> tuple[str, str]:
+    return str(message.event_id), str(message.dialect)
+
+
+def _mark(message: Taken, status: str, reason: str | None, first_position: int, events: int) -> Mark:
+    return Mark(
+        seq=message.seq,
+        status=status,
+        reason=reason,
+        first_position=first_position,
+        events=events,
+        dialect=message.dialect or "",
+        event_id=message.event_id or "",
+        claims=status in CLAIMING and message.kind != COMMAND,
+    )
+
+
+def _retry_target(command: Taken) -> str | None:
+    target = msgspec.json.decode(command.body).get("message_id")
+    return target if isinstance(target, str) else None
+
+
+def _refusal(target: str | None, status: str | None) -> str | None:
+    """Why a message cannot be applied again; None if it can."""
+    if status is None:
+        return f"there is no message {target!r}"
+    if status in (QUARANTINED, UNRECOGNISED):
+        return None
+    return f"a message that is {status} cannot be applied again; only quarantined and unrecognised ones can"

@@ -1,0 +1,147 @@
+"""The journal: appends messages, many in one commit, and knows the ones that it has."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.database import Database
+
+WEBHOOK = "webhook"
+COMMAND = "command"
+LIVE = "live"
+TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it is kept. `headers` and `actor` are JSON texts; `received_at` is microseconds since 1970."""
+
+    message_id: str
+    kind: str
+    endpoint: str
+    mode: str
+    dialect: str | None
+    event_id: str | None
+    id_source: str | None
+    digest: str
+    body: bytes
+    headers: str
+    actor: str
+    received_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    message_id: str
+    duplicate: bool
+
+
+def message_id_of(space: str, event_id: str, digest: str) -> str:
+    """The id of the message with this event id and content. Derived, so that a duplicate has the id of its original
+    and the journal needs no look-up to know one; `space` keeps dialects and test endpoints apart."""
+    return "msg_" + hashlib.sha256(f"{space}\0{event_id}\0{digest}".encode()).hexdigest()[:32]
+
+
+COLUMNS = (
+    "message_id, kind, endpoint, mode, dialect, event_id, id_source, digest, body, headers, actor, received_at, deliveries"
+)
+
+# Numbers are given in the order of arrival, rows inserted in the order of their ids: two doors that store the same
+# duplicates at once would otherwise wait for each other.
+POSTGRES_APPEND = f"""
+WITH given AS (
+    SELECT nextval('journal_seq') AS seq, arrived.* FROM (
+        SELECT * FROM unnest(
+            %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+            %s::bytea[], %s::text[], %s::text[], %s::bigint[], %s::int[]
+        ) WITH ORDINALITY AS t({COLUMNS}, n) ORDER BY n
+    ) AS arrived
+), added AS (
+    INSERT INTO journal (seq, {COLUMNS}) SELECT seq, {COLUMNS} FROM given ORDER BY message_id
+    ON CONFLICT (message_id) DO NOTHING RETURNING seq, message_id
+), queued AS (
+    INSERT INTO inbox (seq) SELECT seq FROM added
+)
+SELECT message_id FROM added
+"""  # noqa: S608
+POSTGRES_AGAIN = """
+UPDATE journal SET deliveries = journal.deliveries + again.times
+FROM (SELECT * FROM unnest(%s::text[], %s::int[]) AS t(message_id, times) ORDER BY message_id) AS again
+WHERE journal.message_id = again.message_id
+"""
+SQLITE_APPEND = f"INSERT INTO journal ({COLUMNS}) VALUES ({', '.join('?' * 13)}) ON CONFLICT (message_id) DO NOTHING"  # noqa: S608
+SQLITE_AGAIN = "UPDATE journal SET deliveries = deliveries + ? WHERE message_id = ?"
+
+
+class Journal:
+    """Appends to the journal. `Journal` never decides what a message means; whoever takes it from the inbox does."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(self, messages: Sequence[Message]) -> list[Appended]:
+        """Stores all of `messages` in one commit and tells which of them were known, in their order.
+
+        Returns only when they are on disk; raises SQLAlchemy's errors when they are not, or when nobody can tell.
+        """
+        first: dict[str, Message] = {}
+        deliveries: dict[str, int] = {}
+        for message in messages:
+            first.setdefault(message.message_id, message)
+            deliveries[message.message_id] = deliveries.get(message.message_id, 0) + 1
+        rows = [
+            (
+                m.message_id,
+                m.kind,
+                m.endpoint,
+                m.mode,
+                m.dialect,
+                m.event_id,
+                m.id_source,
+                m.digest,
+                m.body,
+                m.headers,
+                m.actor,
+                m.received_at,
+                deliveries[m.message_id],
+            )
+            for m in first.values()
+        ]
+        with self._database.write() as connection:
+            cursor: Any = connection.connection.cursor()
+            try:
+                added = self._append_sqlite(cursor, rows) if self._database.is_sqlite else _append_postgres(cursor, rows)
+                known = sorted(set(first) - added)
+                if known:
+                    self._count_again(cursor, [(name, deliveries[name]) for name in known])
+            finally:
+                cursor.close()
+        answers = []
+        for message in messages:
+            answers.append(Appended(message.message_id, message.message_id not in added))
+            added.discard(message.message_id)
+        return answers
+
+    def _append_sqlite(self, cursor: Any, rows: Sequence[tuple[Any, ...]]) -> set[str]:
+        added, numbers = set(), []
+        for row in rows:
+            cursor.execute(SQLITE_APPEND, row)
+            if cursor.rowcount:
+                added.add(row[0])
+                numbers.append((cursor.lastrowid,))
+        cursor.executemany("INSERT INTO inbox (seq) VALUES (?)", numbers)
+        return added
+
+    def _count_again(self, cursor: Any, again: Sequence[tuple[str, int]]) -> None:
+        if self._database.is_sqlite:
+            cursor.executemany(SQLITE_AGAIN, [(times, name) for name, times in again])
+        else:
+            cursor.execute(POSTGRES_AGAIN, ([name for name, _ in again], [times for _, times in again]))
+
+
+def _append_postgres(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> set[str]:
+    cursor.execute(POSTGRES_APPEND, [list(column) for column in zip(*rows, strict=True)], prepare=True)
+    return {row[0] for row in cursor.fetchall()}
