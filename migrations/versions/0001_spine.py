@@ -75,6 +75,7 @@ def upgrade() -> None:
         sa.Column("name", NAME, primary_key=True),
         sa.Column("position", sa.BigInteger, nullable=False),
     )
+    op.execute("INSERT INTO projections (name, position) VALUES ('bundles', 0), ('videos', 0), ('countries', 0)")
     op.create_table(
         "bundles",
         sa.Column("bundle_id", NAME, primary_key=True),

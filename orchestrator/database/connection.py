@@ -52,7 +52,7 @@ class Database:
         self.is_sqlite = self.url.drivername == "sqlite"
         self.connections = connections
         self._lock_wait = lock_wait
-        options: dict[str, Any] = {"pool_size": connections, "max_overflow": 0, "pool_timeout": lock_wait}
+        options: dict[str, Any] = {"hide_parameters": True, "pool_size": connections, "max_overflow": 0, "pool_timeout": lock_wait}
         if self.is_sqlite:
             if self.url.database in (None, "", ":memory:"):
                 raise ValueError("an SQLite database in memory cannot be shared: name a file")
@@ -65,6 +65,8 @@ class Database:
                 "statement_timeout": f"{statement_timeout * 1000:.0f}",
                 "lock_timeout": f"{lock_wait * 1000:.0f}",
                 "idle_in_transaction_session_timeout": "60000",
+                # A plan made while a table was small would be kept while it grows, until statistics are renewed.
+                "plan_cache_mode": "force_custom_plan",
             }
             options["connect_args"] = {
                 "connect_timeout": 5,
@@ -105,6 +107,12 @@ class Database:
                 connection.exec_driver_sql("ROLLBACK")
                 raise
             connection.exec_driver_sql("COMMIT")
+
+    @contextmanager
+    def autocommit(self) -> Iterator[sa.Connection]:
+        """A connection on which every statement is a transaction of its own. PostgreSQL only."""
+        with self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def _begin_immediate(self, connection: sa.Connection) -> None:
         """IMMEDIATE, since a transaction that starts by reading cannot be upgraded once another has written. The

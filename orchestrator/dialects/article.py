@@ -51,7 +51,6 @@ EVENTS: Mapping[str, type[Fact]] = {
 }
 
 TEXTS: Mapping[type[Fact], tuple[str, ...]] = {
-    BundleCreated: ("username",),
     WarmingStarted: ("mode",),
     WarmingFailed: ("code", "reason"),
     BundleBanned: ("reason",),
@@ -71,7 +70,7 @@ def read(message: Mapping[str, Any], received_at: datetime) -> Reading:
     check_event_id(message.get("id"))
     check_event_id(message.get("event_id"))
     check_event_id(data.get("event_id"))
-    for name in TEXTS.get(kind, ()):
+    for name in ("username", *TEXTS.get(kind, ())):
         text(data, name, "data.")
     video_id = identifier(data, "video_id", "data.") if issubclass(kind, VideoFact) else None
     if kind is PostFailed:

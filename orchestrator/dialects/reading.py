@@ -112,7 +112,7 @@ def instant(holder: Mapping[str, Any], name: str, received_at: datetime, path: s
     try:
         time = time.astimezone(UTC)
     except OverflowError:
-        raise Unreadable(f"{path}{name} is before 2015") from None
+        raise Unreadable(f"{path}{name} is before 2015 or more than an hour ahead of its receipt") from None
     if time < EARLIEST:
         raise Unreadable(f"{path}{name} is before 2015")
     if time > received_at + AHEAD:

@@ -69,6 +69,14 @@ class Bundle(Remembering):
     def __init__(self, bundle_id: str) -> None:
         super().__init__()
         self.bundle_id = bundle_id
+        self._taught: dict[str, tuple[Key, set[str]]] = {}
+
+    def remember(self, note: Note) -> None:
+        super().remember(note)
+        for name, value in (("country", note.country), ("platform", note.platform)):
+            if value is not None:
+                smallest, values = self._taught.get(name, (note.key, set()))
+                self._taught[name] = (min(smallest, note.key), values | {value})
 
     @staticmethod
     def key(bundle_id: str) -> str:
@@ -89,10 +97,15 @@ class Bundle(Remembering):
         """
         if account is not None:
             return True
-        return any(
-            value is not None and _teaches(value, key, [(getattr(n, name), n.key) for n in self.notes])
-            for name, value in (("country", country), ("platform", platform))
-        )
+        for name, value in (("country", country), ("platform", platform)):
+            if value is None:
+                continue
+            if name not in self._taught:
+                return True
+            smallest, values = self._taught[name]
+            if key < smallest or value not in values:
+                return True
+        return False
 
 
 class Account(Remembering):
@@ -126,11 +139,6 @@ class Account(Remembering):
             message_id=message_id,
             saved_account_id=saved_account_id,
         )
-
-
-def _teaches(value: str, key: Key, known: Iterable[tuple[str | None, Key]]) -> bool:
-    seen = [(other, at) for other, at in known if other is not None]
-    return not seen or key < min(at for _, at in seen) or all(other != value for other, _ in seen)
 
 
 class Eras:

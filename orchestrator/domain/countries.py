@@ -24,4 +24,4 @@ def country_code(text: str) -> str | None:
     """The ISO 3166 alpha-2 code that the vendor means by `text`, or None if there is no such country."""
     code = text.upper()
     code = ALIASES.get(code, code)
-    return code if code in ALPHA_2 else None
+    return code if text.isascii() and code in ALPHA_2 else None

@@ -22,9 +22,10 @@ PUBLIC = "2026-05-25"
 """The dialect of TokPortal's current public API, named by its version."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Note:
-    """What an aggregate remembers of one fact: all that its state can ever depend on, and no more."""
+    """What an aggregate remembers of one fact: all that its state can ever depend on, and no more. Never changed;
+    not frozen, since that triples the cost of making one, and every fact makes several."""
 
     name: str
     occurred_at: datetime
@@ -38,8 +39,7 @@ class Note:
     key: Key = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        rank = KINDS[self.name].rank
-        object.__setattr__(self, "key", (self.occurred_at, rank, self.event_id, self.dialect))
+        self.key = (self.occurred_at, KINDS[self.name].rank, self.event_id, self.dialect)
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,8 @@ class Inbox:
                 cursor.executemany("DELETE FROM inbox WHERE seq = ?", [(mark.seq,) for mark in marks])
             else:
                 cursor.execute(
-                    f"INSERT INTO marks ({columns}) SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], "
-                    "%s::text[], %s::bigint[], %s::int[], %s::text[], %s::text[], %s::bigint[])",
+                    f"INSERT INTO marks ({columns}) SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::text[], "
+                    "%b::text[], %b::bigint[], %b::int[], %b::text[], %b::text[], %b::bigint[])",
                     [list(column) for column in zip(*rows, strict=True)],
                 )
                 cursor.execute("DELETE FROM inbox WHERE seq = ANY(%s)", ([mark.seq for mark in marks],))
@@ -157,7 +157,10 @@ class Inbox:
     def _rows(self, connection: sa.Connection, statement: str, parameters: tuple[Any, ...]) -> list[Any]:
         cursor: Any = connection.connection.cursor()
         try:
-            cursor.execute(statement if self._database.is_sqlite else statement.replace("?", "%s"), parameters)
+            if self._database.is_sqlite:
+                cursor.execute(statement, parameters)
+            else:
+                cursor.execute(statement.replace("?", "%s"), parameters, binary=True)
             rows: list[Any] = cursor.fetchall()
             return rows
         finally:

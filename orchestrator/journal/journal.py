@@ -55,8 +55,8 @@ POSTGRES_APPEND = f"""
 WITH given AS (
     SELECT nextval('journal_seq') AS seq, arrived.* FROM (
         SELECT * FROM unnest(
-            %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-            %s::bytea[], %s::text[], %s::text[], %s::bigint[], %s::int[]
+            %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+            %b::bytea[], %b::text[], %b::text[], %b::bigint[], %b::int[]
         ) WITH ORDINALITY AS t({COLUMNS}, n) ORDER BY n
     ) AS arrived
 ), added AS (
@@ -69,15 +69,19 @@ SELECT message_id FROM added
 """  # noqa: S608
 POSTGRES_AGAIN = """
 UPDATE journal SET deliveries = journal.deliveries + again.times
-FROM (SELECT * FROM unnest(%s::text[], %s::int[]) AS t(message_id, times) ORDER BY message_id) AS again
+FROM (SELECT * FROM unnest(%b::text[], %b::int[]) AS t(message_id, times) ORDER BY message_id) AS again
 WHERE journal.message_id = again.message_id
 """
-SQLITE_APPEND = f"INSERT INTO journal ({COLUMNS}) VALUES ({', '.join('?' * 13)}) ON CONFLICT (message_id) DO NOTHING"  # noqa: S608
+SQLITE_ROW = f"({', '.join('?' * 13)})"
+SQLITE_APPEND = f"INSERT INTO journal ({COLUMNS}) VALUES {{rows}} ON CONFLICT (message_id) DO NOTHING"  # noqa: S608
+SQLITE_LAST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'journal'"
+SQLITE_QUEUE = "INSERT INTO inbox (seq) SELECT seq FROM journal WHERE seq > ?"
 SQLITE_AGAIN = "UPDATE journal SET deliveries = deliveries + ? WHERE message_id = ?"
 
 
 class Journal:
-    """Appends to the journal. `Journal` never decides what a message means; whoever takes it from the inbox does."""
+    """Appends to the journal, for one thread. It never decides what a message means; whoever takes it from the inbox
+    does."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -110,38 +114,36 @@ class Journal:
             )
             for m in first.values()
         ]
-        with self._database.write() as connection:
-            cursor: Any = connection.connection.cursor()
-            try:
-                added = self._append_sqlite(cursor, rows) if self._database.is_sqlite else _append_postgres(cursor, rows)
-                known = sorted(set(first) - added)
-                if known:
-                    self._count_again(cursor, [(name, deliveries[name]) for name in known])
-            finally:
-                cursor.close()
+        added = self._append_sqlite(rows) if self._database.is_sqlite else self._append_postgres(rows)
         answers = []
         for message in messages:
             answers.append(Appended(message.message_id, message.message_id not in added))
             added.discard(message.message_id)
         return answers
 
-    def _append_sqlite(self, cursor: Any, rows: Sequence[tuple[Any, ...]]) -> set[str]:
-        added, numbers = set(), []
-        for row in rows:
-            cursor.execute(SQLITE_APPEND, row)
-            if cursor.rowcount:
-                added.add(row[0])
-                numbers.append((cursor.lastrowid,))
-        cursor.executemany("INSERT INTO inbox (seq) VALUES (?)", numbers)
-        return added
+    # Few statements, and no rows fetched where none are needed: the thread that commits gives the interpreter's lock
+    # away at each of them, and has to win it back from a busy event loop.
 
-    def _count_again(self, cursor: Any, again: Sequence[tuple[str, int]]) -> None:
-        if self._database.is_sqlite:
-            cursor.executemany(SQLITE_AGAIN, [(times, name) for name, times in again])
-        else:
-            cursor.execute(POSTGRES_AGAIN, ([name for name, _ in again], [times for _, times in again]))
+    def _append_sqlite(self, rows: Sequence[tuple[Any, ...]]) -> set[str]:
+        with self._database.write() as connection:
+            cursor: Any = connection.connection.cursor()
+            (last,) = cursor.execute(SQLITE_LAST).fetchone()
+            statement = SQLITE_APPEND.format(rows=", ".join([SQLITE_ROW] * len(rows)))
+            cursor.execute(statement, [value for row in rows for value in row])
+            complete = cursor.rowcount == len(rows)
+            cursor.execute(SQLITE_QUEUE, (last,))
+            if complete:
+                return {row[0] for row in rows}
+            added = {name for (name,) in cursor.execute("SELECT message_id FROM journal WHERE seq > ?", (last,))}
+            cursor.executemany(SQLITE_AGAIN, [(row[-1], row[0]) for row in rows if row[0] not in added])
+            return added
 
-
-def _append_postgres(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> set[str]:
-    cursor.execute(POSTGRES_APPEND, [list(column) for column in zip(*rows, strict=True)], prepare=True)
-    return {row[0] for row in cursor.fetchall()}
+    def _append_postgres(self, rows: Sequence[tuple[Any, ...]]) -> set[str]:
+        with self._database.autocommit() as connection:
+            cursor: Any = connection.connection.cursor()
+            cursor.execute(POSTGRES_APPEND, [list(column) for column in zip(*rows, strict=True)], prepare=True)
+            added = {row[0] for row in cursor.fetchall()}
+            again = sorted((row[0], row[-1]) for row in rows if row[0] not in added)
+            if again:
+                cursor.execute(POSTGRES_AGAIN, ([name for name, _ in again], [times for _, times in again]))
+            return added

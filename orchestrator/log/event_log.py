@@ -24,7 +24,7 @@ same, and would block VACUUM and CREATE INDEX CONCURRENTLY as well."""
 
 POSTGRES_INSERT = """
 INSERT INTO events (notification_id, originator_id, originator_version, topic, state)
-SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bytea[])
+SELECT * FROM unnest(%b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::bytea[])
 """
 SQLITE_INSERT = (
     "INSERT INTO events (notification_id, originator_id, originator_version, topic, state) VALUES (?, ?, ?, ?, ?)"
@@ -105,11 +105,12 @@ class EventLog(ApplicationRecorder):
 
     def _select(self, connection: sa.Connection, where: str, parameters: tuple[Any, ...]) -> list[Stored]:
         statement = f"SELECT {COLUMNS} FROM events WHERE {where}"  # noqa: S608
-        if not self._database.is_sqlite:
-            statement = statement.replace("?", "%s")
         cursor: Any = connection.connection.cursor()
         try:
-            cursor.execute(statement, parameters)
+            if self._database.is_sqlite:
+                cursor.execute(statement, parameters)
+            else:
+                cursor.execute(statement.replace("?", "%s"), parameters, binary=True)
             return [Stored(*row) for row in cursor.fetchall()]
         finally:
             cursor.close()

@@ -178,12 +178,12 @@ class _Load:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+        if self._done.done():
+            return
         if connection.request is not None:
             connection.request = None
             self._in_flight -= 1
             self._figures.lost += 1
-        if self._done.done():
-            return
         if self._exhausted:
             self._finish_if_over()
             return

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from random import Random
 from secrets import randbits
@@ -56,9 +56,17 @@ def run_storm(
     json: bool = False,
     seed: int | None = None,
     console: Console | None = None,
-    **settings: Any,
+    rate: float | None = None,
+    duration: float | None = None,
+    count: int | None = None,
+    connections: int = 16,
+    bundles: int = 100,
+    duplicates: float = 0.0,
+    reordering: float = 0.0,
+    failures: float = 0.05,
+    bad_signatures: float = 0.0,
 ) -> Figures:
-    """Runs a storm, `settings` being those of `storm.storm`, and prints its summary: a table, or JSON.
+    """Runs a storm with the settings that `storm.storm` describes, and prints its summary: a table, or JSON.
 
     On a terminal the figures are shown while it runs. An interrupt (Ctrl-C) ends it, with the summary so far.
     Without `seed` a new one is taken; the summary names it. Raises `SimulateError` with one sentence for the user.
@@ -68,13 +76,37 @@ def run_storm(
     seed = randbits(32) if seed is None else seed
     console = console or Console()
     figures = Figures()
+
+    def blow(live: Callable[[Figures], None] | None) -> None:
+        try:
+            run(
+                storm(
+                    url,
+                    secret,
+                    chosen,
+                    rate=rate,
+                    duration=duration,
+                    count=count,
+                    connections=connections,
+                    bundles=bundles,
+                    duplicates=duplicates,
+                    reordering=reordering,
+                    failures=failures,
+                    bad_signatures=bad_signatures,
+                    seed=seed,
+                    live=live,
+                    figures=figures,
+                )
+            )
+        except OSError as error:
+            raise _unreachable(url, error) from None
+
     try:
         if json or not console.is_terminal:
-            _run_storm(url, secret, chosen, seed, figures, settings)
+            blow(None)
         else:
             with Live(_table(figures), console=console, transient=True, auto_refresh=False) as display:
-                show = {"live": lambda seen: display.update(_table(seen), refresh=True)}
-                _run_storm(url, secret, chosen, seed, figures, show | settings)
+                blow(lambda seen: display.update(_table(seen), refresh=True))
     except KeyboardInterrupt:
         figures.stopped = "interrupted"
     if json:
@@ -94,15 +126,6 @@ def parse_dialect(dialect: Dialect | str) -> Dialect:
     except ValueError:
         names = ", ".join(known.value for known in Dialect)
         raise SimulateError(f"Unknown dialect {str(dialect)!r}; known are {names} and public.") from None
-
-
-def _run_storm(
-    url: str, secret: str, dialect: Dialect, seed: int, figures: Figures, settings: Mapping[str, Any]
-) -> None:
-    try:
-        run(storm(url, secret, dialect, seed=seed, figures=figures, **settings))
-    except OSError as error:
-        raise _unreachable(url, error) from None
 
 
 def _send(

@@ -1,0 +1,23 @@
+"""What all requests of one application share."""
+
+from __future__ import annotations
+
+from orchestrator.api.head import Head
+from orchestrator.api.metrics import Metrics
+from orchestrator.api.reader import Reader
+from orchestrator.api.services import Services
+
+
+class Runtime:
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.read = Reader(services.database, threads=services.threads, timeout=services.read_timeout)
+        self.head = Head(self.read)
+        self.metrics = Metrics(services)
+        self.streams = 0
+        """How many event streams are open."""
+
+    def stop(self) -> None:
+        """Ends streams and waits, and lets no further read begin. To be called on the event loop."""
+        self.head.stop()
+        self.read.close()

@@ -1,0 +1,307 @@
+"""JSON schemas of the answers, with an example of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.domain import bundle, video
+from orchestrator.domain.countries import PLATFORMS
+from orchestrator.journal.inbox import STATUSES
+
+JsonSchema = dict[str, Any]
+
+TIME: JsonSchema = {"type": "string", "format": "date-time", "description": "ISO 8601 in UTC"}
+SOME_TIME: JsonSchema = {"type": ["string", "null"], "format": "date-time", "description": "ISO 8601 in UTC"}
+TEXT: JsonSchema = {"type": "string"}
+SOME_TEXT: JsonSchema = {"type": ["string", "null"]}
+NUMBER: JsonSchema = {"type": "integer", "minimum": 0}
+SOME_NUMBER: JsonSchema = {"type": ["integer", "null"], "minimum": 0}
+POSITION: JsonSchema = {**NUMBER, "description": "the log position that this reflects"}
+COUNTRY: JsonSchema = {"type": ["string", "null"], "description": "ISO 3166 alpha-2; null until it is learnt"}
+PLATFORM: JsonSchema = {"type": ["string", "null"], "enum": [*sorted(PLATFORMS), None]}
+TEXTS: JsonSchema = {"type": "array", "items": TEXT}
+COUNTS: JsonSchema = {"type": "object", "additionalProperties": NUMBER, "description": "number by state"}
+BUNDLE_STATE: JsonSchema = {"type": "string", "enum": list(bundle.STATES)}
+VIDEO_STATE: JsonSchema = {"type": "string", "enum": list(video.STATES)}
+STATUS: JsonSchema = {"type": "string", "enum": list(STATUSES)}
+
+
+def ref(name: str) -> JsonSchema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def listing(name: str) -> JsonSchema:
+    """A page of a list of `name`."""
+    return record(
+        items={"type": "array", "items": ref(name)},
+        next={"type": ["string", "null"], "description": "the cursor of the next page; null on the last one"},
+        position=POSITION,
+    )
+
+
+def record(*, optional: Sequence[str] = (), **properties: JsonSchema) -> JsonSchema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+def maybe(schema: JsonSchema) -> JsonSchema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+ERROR = record(code=SOME_TEXT, message=SOME_TEXT)
+CAUSE = record(
+    message_id={**SOME_TEXT, "description": "the message that caused it"},
+    event_id={**SOME_TEXT, "description": "the vendor's event id"},
+)
+ACTOR = record(kind=TEXT, name=TEXT)
+
+SCHEMAS: dict[str, JsonSchema] = {
+    "Bundle": record(
+        bundle_id=TEXT,
+        platform=PLATFORM,
+        country=COUNTRY,
+        group=TEXT,
+        state=BUNDLE_STATE,
+        state_since=SOME_TIME,
+        warmed={"type": "boolean"},
+        postable={"type": "boolean", "description": "whether videos may be placed on it now"},
+        holds={**TEXTS, "description": "what stands beside the state and stops posting"},
+        flags=TEXTS,
+        username=SOME_TEXT,
+        saved_account_id=SOME_TEXT,
+        slots=maybe(record(total=NUMBER, free=NUMBER)),
+        last_error=maybe(ERROR),
+        videos=COUNTS,
+        first_seen=TIME,
+        last_event_at=SOME_TIME,
+        position=POSITION,
+    ),
+    "Attempt": record(
+        number={"type": "integer", "minimum": 1},
+        bundle_id=TEXT,
+        state=TEXT,
+        tries={"type": "integer", "minimum": 1},
+        target_day={"type": ["string", "null"], "format": "date"},
+        error=maybe(ERROR),
+    ),
+    "Metrics": record(views=SOME_NUMBER, likes=SOME_NUMBER, shares=SOME_NUMBER, comments=SOME_NUMBER, as_of=TIME),
+    "Video": record(
+        video_id=TEXT,
+        campaign_id={**SOME_TEXT, "description": "null for a video that TokPortal reported and nobody planned here"},
+        ref=SOME_TEXT,
+        platform=PLATFORM,
+        country=COUNTRY,
+        group=TEXT,
+        state=VIDEO_STATE,
+        reason={**SOME_TEXT, "description": "why it is in this state, where the state alone does not say"},
+        bundle_id=SOME_TEXT,
+        post_url=SOME_TEXT,
+        posted_at=SOME_TIME,
+        flags=TEXTS,
+        attempts={"type": "array", "items": ref("Attempt")},
+        metrics=maybe(ref("Metrics")),
+        position=POSITION,
+    ),
+    "Country": record(
+        country=TEXT,
+        platform=PLATFORM,
+        bundles=COUNTS,
+        postable=NUMBER,
+        spare={"type": "object", "additionalProperties": NUMBER, "description": "free capacity by day"},
+        videos=COUNTS,
+        breaker={"type": "string", "enum": ["closed", "open"]},
+        position=POSITION,
+    ),
+    "HistoryItem": record(
+        position=POSITION,
+        event=TEXT,
+        occurred_at={**SOME_TIME, "description": "when the vendor says it happened"},
+        recorded_at={**TIME, "description": "when we recorded it"},
+        data={"type": "object", "description": "what the vendor sent"},
+        cause=CAUSE,
+        actor=ACTOR,
+        reason=SOME_TEXT,
+    ),
+    "Event": record(
+        optional=["subject"],
+        position=POSITION,
+        aggregate=record(kind=TEXT, id=TEXT),
+        version={"type": "integer", "minimum": 1, "description": "1 for the first event of its aggregate"},
+        event=TEXT,
+        occurred_at={**SOME_TIME, "description": "when the vendor says it happened; null for what is no fact"},
+        recorded_at={**TIME, "description": "when we recorded it"},
+        data={"type": "object"},
+        cause=CAUSE,
+        subject={
+            **record(bundle_id=SOME_TEXT, saved_account_id=SOME_TEXT, country=SOME_TEXT, platform=SOME_TEXT),
+            "description": "what a fact names besides its aggregate",
+        },
+    ),
+    "Message": record(
+        optional=["body_base64", "body_truncated"],
+        message_id=TEXT,
+        kind={"type": "string", "enum": ["webhook", "command"]},
+        event_id=SOME_TEXT,
+        dialect=SOME_TEXT,
+        received_at=TIME,
+        deliveries={"type": "integer", "minimum": 1, "description": "how often it came"},
+        status=STATUS,
+        reason=SOME_TEXT,
+        actor={"type": "object", "description": "who sent it: `kind` and `name`"},
+        events={"type": "array", "items": NUMBER, "description": "log positions of what it caused"},
+        body={**SOME_TEXT, "description": "as it came; null where it is no UTF-8. Lists show 2,000 characters of it"},
+        body_base64={"type": "string", "description": "the body where it is no UTF-8"},
+        body_truncated={"type": "boolean", "description": "true where the body was cut"},
+        position=POSITION,
+    ),
+    "Projection": record(
+        name=TEXT,
+        position=POSITION,
+        head={**NUMBER, "description": "the end of the log"},
+        lag={**NUMBER, "description": "events still to be followed"},
+        state=TEXT,
+        progress={"type": ["number", "null"], "description": "of a rebuild, from 0 to 1"},
+    ),
+    "Accepted": record(message_id={**TEXT, "description": "the command's message in the journal"}),
+    "Health": record(
+        status={"type": "string", "enum": ["pass", "fail"]},
+        checks={
+            "type": "object",
+            "additionalProperties": record(status={"type": "string", "enum": ["pass", "fail"]}, detail=TEXT),
+        },
+    ),
+    "Problem": {
+        "type": "object",
+        "description": "RFC 9457 problem details",
+        "properties": {
+            "type": {"type": "string", "format": "uri", "description": "the kind of problem; stable"},
+            "title": TEXT,
+            "status": {"type": "integer"},
+            "detail": {"type": "string", "description": "what is wrong, and what would be right"},
+        },
+        "required": ["type", "title", "status", "detail"],
+        "additionalProperties": True,
+    },
+}
+
+_AT = "2026-11-20T17:00:00Z"
+
+EXAMPLES: dict[str, Any] = {
+    "Bundle": {
+        "bundle_id": "bdl_us_1",
+        "platform": "tiktok",
+        "country": "US",
+        "group": "default",
+        "state": "completed",
+        "state_since": _AT,
+        "warmed": True,
+        "postable": True,
+        "holds": [],
+        "flags": [],
+        "username": "acme.us",
+        "saved_account_id": None,
+        "slots": None,
+        "last_error": None,
+        "videos": {"posted": 3, "scheduled": 1},
+        "first_seen": "2026-11-01T08:00:00Z",
+        "last_event_at": _AT,
+        "position": 4711,
+    },
+    "Attempt": {
+        "number": 1,
+        "bundle_id": "bdl_us_1",
+        "state": "posted",
+        "tries": 1,
+        "target_day": None,
+        "error": None,
+    },
+    "Metrics": {"views": 1200, "likes": 85, "shares": 4, "comments": 11, "as_of": _AT},
+    "Country": {
+        "country": "US",
+        "platform": "tiktok",
+        "bundles": {"completed": 12, "warming": 3},
+        "postable": 11,
+        "spare": {},
+        "videos": {"posted": 40, "scheduled": 6},
+        "breaker": "closed",
+        "position": 4711,
+    },
+    "HistoryItem": {
+        "position": 17,
+        "event": "WarmingStarted",
+        "occurred_at": _AT,
+        "recorded_at": "2026-11-20T17:00:00.412Z",
+        "data": {"mode": "niche"},
+        "cause": {"message_id": "msg_0c5be6f6a2b14b5a8a3a3f0d1f8f3b1e", "event_id": "evt_a03"},
+        "actor": {"kind": "vendor", "name": "tokportal"},
+        "reason": None,
+    },
+    "Event": {
+        "position": 17,
+        "aggregate": {"kind": "bundle", "id": "bdl_us_1"},
+        "version": 4,
+        "event": "WarmingStarted",
+        "occurred_at": _AT,
+        "recorded_at": "2026-11-20T17:00:00.412Z",
+        "data": {"mode": "niche"},
+        "cause": {"message_id": "msg_0c5be6f6a2b14b5a8a3a3f0d1f8f3b1e", "event_id": "evt_a03"},
+        "subject": {"bundle_id": "bdl_us_1", "saved_account_id": None, "country": "US", "platform": "tiktok"},
+    },
+    "Message": {
+        "message_id": "msg_0c5be6f6a2b14b5a8a3a3f0d1f8f3b1e",
+        "kind": "webhook",
+        "event_id": "evt_a03",
+        "dialect": "article",
+        "received_at": "2026-11-20T17:00:00.412Z",
+        "deliveries": 1,
+        "status": "applied",
+        "reason": None,
+        "actor": {"kind": "vendor", "name": "tokportal"},
+        "events": [17],
+        "body": '{"id": "evt_a03", "event": "bundle.warming_started", …}',
+        "position": 4711,
+    },
+    "Projection": {"name": "bundles", "position": 4700, "head": 4711, "lag": 11, "state": "live", "progress": None},
+    "Accepted": {"message_id": "msg_5f0e8a1c9d2b4c6fa7e3b0d4c8f1a2e9"},
+    "Health": {"status": "pass", "checks": {"database": {"status": "pass", "detail": "can be read"}}},
+    "Problem": {
+        "type": "urn:orchestrator:problem:bad-query",
+        "title": "The query cannot be answered",
+        "status": 400,
+        "detail": "There is no parameter stat. Did you mean state? This address takes limit, cursor, state.",
+    },
+}
+EXAMPLES["Video"] = {
+    "video_id": "vid_1001",
+    "campaign_id": None,
+    "ref": None,
+    "platform": "tiktok",
+    "country": "US",
+    "group": "default",
+    "state": "posted",
+    "reason": None,
+    "bundle_id": "bdl_us_1",
+    "post_url": "https://www.tiktok.com/@acme.us/video/7300000000000000000",
+    "posted_at": _AT,
+    "flags": [],
+    "attempts": [EXAMPLES["Attempt"]],
+    "metrics": EXAMPLES["Metrics"],
+    "position": 4711,
+}
+
+
+def example_of(schema: Any) -> Any:
+    """An example of an answer: that of the schema it refers to, or a page with one such item."""
+    name = schema.get("$ref", "").rpartition("/")[2]
+    if name:
+        return EXAMPLES.get(name)
+    items = schema.get("properties", {}).get("items", {}).get("items")
+    if items is None:
+        return None
+    item = example_of(items)
+    return {"items": [item], "next": None, "position": item.get("head", item["position"])}

@@ -1,0 +1,122 @@
+"""Secrets: values that do not show themselves, and the folder `secrets` of the data directory."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+FOLDER: Final = "secrets"
+"""Name of the folder inside the data directory."""
+
+_WEBHOOK: Final = "webhook"
+_BYTES: Final = 32
+
+
+class Secret:
+    """A text that `str`, `repr` and formatting mask: `***` and its fingerprint, so that two of them can be told apart.
+
+    Only `reveal` gives the value. Two secrets are equal when their values are.
+    """
+
+    __slots__ = ("_shown", "_value")
+
+    def __init__(self, value: str, shown: str | None = None) -> None:
+        """`shown` replaces the mask, for a value of which a part may be seen (a URL with a password inside)."""
+        self._value = value
+        self._shown = shown
+
+    def reveal(self) -> str:
+        """The value itself. Where it goes from there is the caller's responsibility."""
+        return self._value
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 8 hex digits of the SHA-256 of the value, as signature checks name the secret that matched."""
+        return sha256(self._bytes()).hexdigest()[:8]
+
+    def __str__(self) -> str:
+        return self._shown if self._shown is not None else f"***{self.fingerprint}"
+
+    def __repr__(self) -> str:
+        return f"Secret({str(self)!r})"
+
+    def __format__(self, specification: str) -> str:
+        return format(str(self), specification)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._bytes(), other._bytes())
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def _bytes(self) -> bytes:
+        # The environment gives what is not UTF-8 as lone surrogates; "surrogateescape" is the way back.
+        return self._value.encode("utf-8", "surrogateescape")
+
+
+def split_secrets(text: str) -> tuple[Secret, ...]:
+    """The secrets in a comma separated list, each once, in order; white space around them and empty parts are dropped.
+
+    Several secrets stand side by side while one is rotated.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    return tuple(Secret(part) for part in dict.fromkeys(parts) if part)
+
+
+def sandbox_secret(data_dir: Path) -> Secret:
+    """The webhook secret of a sandbox world: made at the first call, the same ever after.
+
+    It is kept in `data_dir/secrets/webhook`, readable by its owner alone. Processes that call this at the same time
+    all get the one secret that was stored first.
+
+    Raises:
+        OSError: the file cannot be read or written.
+        ValueError: the file is blank, which this program never leaves behind.
+    """
+    path = data_dir / FOLDER / _WEBHOOK
+    if not path.exists():
+        _create(path, secrets.token_hex(_BYTES))
+    secret = _read(path)
+    if secret is None:
+        raise ValueError(f"{path} holds no secret: delete the file, and a new one is made.")
+    return secret
+
+
+def stored_secrets(data_dir: Path) -> list[Secret]:
+    """Every webhook secret that the folder `secrets` holds, one a file, by file name; empty without the folder.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    found = [_read(path) for path in sorted((data_dir / FOLDER).glob(f"{_WEBHOOK}*")) if path.is_file()]
+    return [secret for secret in found if secret is not None]
+
+
+def _read(path: Path) -> Secret | None:
+    text = path.read_text("utf-8", "surrogateescape").strip()
+    return Secret(text) if text else None
+
+
+def _create(path: Path, value: str) -> None:
+    """Give `path` the content `value`, unless it exists by then. It is never seen half written."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # A folder on a mounted volume may not be ours to change; the doctor says when it is open to others.
+    with suppress(PermissionError):
+        path.parent.chmod(0o700)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(f"{value}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, since a rename would replace what another process has stored in the meantime.
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()

@@ -1,0 +1,105 @@
+"""The processes behind the door: the engine, and the projections. Each is one loop under one lease."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+from orchestrator.database import Database, Lease, LeaseLostError
+from orchestrator.engine import Engine
+from projections import Follower
+from projections.follower import OvertakenError
+
+logger = logging.getLogger(__name__)
+
+POLL = 0.025
+"""Seconds between two looks at an empty queue."""
+RENEW = 1.0
+"""Seconds after which an idle worker renews its lease, and a standby asks for it."""
+LONGEST_BACKOFF = 5.0
+NICENESS = 10
+"""The door comes first: under load the system gives workers what it leaves."""
+
+
+class Duty(Protocol):
+    """What a worker does over and over: `step` returns how much it did, `forget` drops what it holds in memory."""
+
+    def step(self) -> int: ...
+
+    def forget(self) -> None: ...
+
+
+WORKERS: dict[str, Callable[[Database, Lease], Duty]] = {"engine": Engine, "projections": Follower}
+
+
+def connections_of(worker: str) -> int:
+    """How many database connections the worker uses, at most."""
+    return {"engine": 2, "projections": 2}[worker]
+
+
+def run(name: str, url: str) -> None:
+    """Runs the worker `name` until SIGTERM, or until the parent that holds our standard input is gone."""
+    os.nice(NICENESS)
+    stopping = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop.
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    threading.Thread(target=_watch_parent, args=(stopping,), daemon=True).start()
+    database = Database(url, connections=connections_of(name), name=f"orchestrator-{name}")
+    lease = Lease(database, name, f"{socket.gethostname()}:{os.getpid()}")
+    try:
+        loop(WORKERS[name](database, lease), lease, stopping)
+    finally:
+        database.close()
+
+
+def _watch_parent(stopping: threading.Event) -> None:
+    sys.stdin.buffer.read()
+    stopping.set()
+    time.sleep(10)
+    os._exit(1)  # A step that hangs must not outlive the service.
+
+
+def loop(duty: Duty, lease: Lease, stopping: threading.Event) -> None:
+    """Steps while the lease is held, waits for it while somebody else has it."""
+    failures = 0
+    renewed_at = 0.0
+    while not stopping.is_set():
+        try:
+            if lease.token is None:
+                duty.forget()
+                if not lease.acquire():
+                    stopping.wait(RENEW)
+                    continue
+                renewed_at = time.monotonic()
+                logger.info("working", extra={"lease": lease.name, "token": lease.token})
+            if duty.step():
+                renewed_at = time.monotonic()
+            else:
+                if time.monotonic() - renewed_at > RENEW:
+                    lease.renew()
+                    renewed_at = time.monotonic()
+                stopping.wait(POLL)
+            failures = 0
+        except (LeaseLostError, OvertakenError) as error:
+            logger.warning("stepping back: %s", error)
+            lease.token = None
+        except Exception as error:
+            failures += 1
+            duty.forget()
+            # What one sees in a log line; the trace comes with the first of a row of failures only.
+            logger.error("a step failed: %s", error, exc_info=failures == 1)
+            lease.token = None
+            stopping.wait(min(LONGEST_BACKOFF, 0.1 * 2**failures) * random.uniform(0.5, 1))
+    if lease.token is not None:
+        lease.release()
+
+

@@ -1,0 +1,232 @@
+"""The projection `bundles`: every bundle with its state, holds and flags."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from orchestrator.database.tables import accounts, bundle_accounts, bundles
+from orchestrator.domain.bundle import BundleView, bundle_view
+from orchestrator.domain.facts import Note
+from orchestrator.domain.times import iso
+from projections import memo
+from projections.tables import Upsert, select_by
+
+NAME = "bundles"
+GROUP = "default"
+KEPT = 20_000
+
+_json = msgspec.json.Encoder().encode
+_upsert = Upsert(bundles)
+_upsert_account = Upsert(accounts)
+_upsert_link = Upsert(bundle_accounts)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the countries count of a bundle."""
+
+    country: str
+    platform: str
+    state: str
+    postable: bool
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.country, self.platform
+
+
+@dataclass(slots=True)
+class Row:
+    first_seen: str
+    notes: list[Note] = field(default_factory=list)
+    linked: set[str] = field(default_factory=set)
+    standing: Standing | None = None
+
+
+@dataclass(slots=True)
+class Changes:
+    """Standings before and after a batch; before is None for a new bundle."""
+
+    before: dict[str, Standing | None] = field(default_factory=dict)
+    after: dict[str, Standing] = field(default_factory=dict)
+
+
+class Bundles:
+    """Folds the events of a batch into rows. `prepare` reads and computes, `write` writes what it found."""
+
+    def __init__(self) -> None:
+        self._rows: OrderedDict[str, Row] = OrderedDict()
+        self._accounts: dict[str, list[Note]] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Drops what is remembered between batches: the tables are the truth."""
+        self._rows.clear()
+        self._accounts.clear()
+        self._pending: list[tuple[Any, ...]] = []
+        self._pending_accounts: list[tuple[str, bytes]] = []
+        self._pending_links: list[tuple[str, str]] = []
+
+    def prepare(self, connection: sa.Connection, events: Iterable[Any]) -> Changes:
+        born: dict[str, str] = {}
+        told: defaultdict[str, list[Note]] = defaultdict(list)
+        account_told: defaultdict[str, list[Note]] = defaultdict(list)
+        for event in events:
+            kind, _, name = event.originator_id.partition(":")
+            if kind == "bundle":
+                if event.originator_version == 1:
+                    born[name] = iso(event.timestamp)
+                else:
+                    told[name].append(event.note())
+            elif kind == "account" and event.originator_version > 1:
+                account_told[name].append(event.note())
+
+        touched = {**dict.fromkeys(born), **dict.fromkeys(told)}
+        self._load(connection, [name for name in touched if name not in born])
+        for name, first_seen in born.items():
+            self._keep(name, Row(first_seen))
+        self._pending_links = []
+        for name, notes in told.items():
+            row = self._rows[name]
+            row.notes += notes
+            for account in {note.account for note in notes if note.account is not None} - row.linked:
+                row.linked.add(account)
+                self._pending_links.append((account, name))
+        self._pending_links.sort()
+
+        self._load_accounts(connection, account_told)
+        for account, notes in account_told.items():
+            self._accounts[account] += notes
+        self._pending_accounts = [(name, memo.encode(self._accounts[name])) for name in sorted(account_told)]
+
+        kin = self._kin(connection, touched, account_told)
+        if kin:
+            for siblings in kin.values():
+                touched.update(dict.fromkeys(siblings))
+            self._load(connection, list(touched))
+            # What counts for a sibling is all that the bundles of its other accounts know.
+            kin = self._kin(connection, touched, ())
+            self._load(connection, [name for names in kin.values() for name in names])
+            self._load_accounts(connection, {a for names in kin.values() for name in names for a in self._rows[name].linked})
+
+        changes = Changes()
+        self._pending = []
+        for name in sorted(touched):
+            row = self._rows[name]
+            view = self._view(name, row, kin)
+            standing = Standing(view.country or "", view.platform or "", view.state, view.postable)
+            changes.before[name], changes.after[name] = row.standing, standing
+            row.standing = standing
+            self._pending.append(_values(name, row, view))
+        return changes
+
+    def write(self, connection: sa.Connection) -> None:
+        _upsert.execute(connection, self._pending)
+        _upsert_account.execute(connection, self._pending_accounts)
+        _upsert_link.execute(connection, self._pending_links)
+
+    def trim(self) -> None:
+        while len(self._rows) > KEPT:
+            self._rows.popitem(last=False)
+        if len(self._accounts) > KEPT:
+            self._accounts.clear()
+
+    def places(self, connection: sa.Connection, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Country and platform of bundles, as of the batch in hand; "" for what is not known."""
+        wanted = set(names)
+        self._load(connection, [name for name in wanted if name not in self._rows])
+        return {
+            name: row.standing.place
+            for name in wanted
+            if (row := self._rows.get(name)) is not None and row.standing is not None
+        }
+
+    def _view(self, name: str, row: Row, kin: dict[str, set[str]]) -> BundleView:
+        if not row.linked:
+            return bundle_view(row.notes)
+        others = [self._rows[other] for other in sorted({o for account in row.linked for o in kin[account]} - {name})]
+        known = row.linked.union(*(other.linked for other in others))
+        return bundle_view(
+            row.notes,
+            {account: self._accounts[account] for account in known},
+            [other.notes for other in others],
+        )
+
+    def _kin(
+        self, connection: sa.Connection, touched: Iterable[str], told: Iterable[str]
+    ) -> dict[str, set[str]]:
+        """By account, the bundles that ever named it: for every account that is touched or has a touched bundle."""
+        names = set(told)
+        for name in touched:
+            if (row := self._rows.get(name)) is not None:
+                names |= row.linked
+        if not names:
+            return {}
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for name in names:
+            found[name] = set()
+        rows = select_by(connection, bundle_accounts, ["saved_account_id", "bundle_id"], "saved_account_id", sorted(names))
+        for account, bundle_id in [*rows, *(link for link in self._pending_links if link[0] in names)]:
+            found[account].add(bundle_id)
+        return found
+
+    def _load(self, connection: sa.Connection, names: Sequence[str]) -> None:
+        missing = []
+        for name in names:
+            if name in self._rows:
+                self._rows.move_to_end(name)
+            else:
+                missing.append(name)
+        if not missing:
+            return
+        columns = ["bundle_id", "first_seen", "memo", "country", "platform", "state", "postable"]
+        for name, first_seen, packed, country, platform, state, postable in select_by(
+            connection, bundles, columns, "bundle_id", missing
+        ):
+            notes = memo.decode(packed)
+            linked = {note.account for note in notes if note.account is not None}
+            self._keep(
+                name, Row(first_seen, notes, linked, Standing(country or "", platform or "", state, bool(postable)))
+            )
+
+    def _load_accounts(self, connection: sa.Connection, names: Iterable[str]) -> None:
+        missing = [name for name in names if name not in self._accounts]
+        if not missing:
+            return
+        found = dict(select_by(connection, accounts, ["saved_account_id", "memo"], "saved_account_id", missing))
+        for name in missing:
+            self._accounts[name] = memo.decode(found[name]) if name in found else []
+
+    def _keep(self, name: str, row: Row) -> None:
+        self._rows[name] = row
+
+
+def _values(name: str, row: Row, view: BundleView) -> tuple[Any, ...]:
+    return (
+        name,
+        view.platform,
+        view.country,
+        GROUP,
+        view.state,
+        iso(view.state_since) if view.state_since else None,
+        view.warmed,
+        view.postable,
+        _text(view.holds),
+        _text(view.flags),
+        view.username,
+        view.saved_account_id,
+        _text(view.last_error) if view.last_error else None,
+        row.first_seen,
+        iso(view.last_event_at) if view.last_event_at else None,
+        memo.encode(row.notes),
+    )
+
+
+def _text(value: Any) -> str:
+    return _json(value).decode() if value else "[]"

@@ -1,0 +1,72 @@
+"""The projection `countries`: counts by country and platform, moved along with every change of a bundle or video."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import sqlalchemy as sa
+
+from orchestrator.database.tables import countries, videos
+from projections import bundles as bundles_
+from projections import videos as videos_
+from projections.tables import Upsert
+
+NAME = "countries"
+BUNDLES = "bundles"
+POSTABLE = "postable"
+VIDEOS = "videos"
+
+_add = Upsert(countries, adding="count")
+
+
+class Countries:
+    """Counts what the batch changed. A video counts where its bundle is, which may be learnt after the video."""
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[str, str, str, str, int]] = []
+
+    def prepare(
+        self,
+        connection: sa.Connection,
+        bundle_changes: bundles_.Changes,
+        video_changes: videos_.Changes,
+        bundles: bundles_.Bundles,
+    ) -> None:
+        deltas: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
+        moved: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {}
+        for name, after in bundle_changes.after.items():
+            before = bundle_changes.before[name]
+            if before == after:
+                continue
+            for standing, sign in ((before, -1), (after, 1)):
+                if standing is not None:
+                    deltas[*standing.place, BUNDLES, standing.state] += sign
+                    deltas[*standing.place, POSTABLE, ""] += sign * standing.postable
+            if before is not None and before.place != after.place:
+                moved[name] = (before.place, after.place)
+        if moved:
+            counted = connection.execute(
+                sa.select(videos.c.bundle_id, videos.c.state, sa.func.count())
+                .where(videos.c.bundle_id.in_(list(moved)))
+                .group_by(videos.c.bundle_id, videos.c.state)
+            )
+            for name, state, count in counted:
+                before_place, after_place = moved[name]
+                deltas[*before_place, VIDEOS, state] -= count
+                deltas[*after_place, VIDEOS, state] += count
+        changed = [
+            (standing, sign)
+            for name, after_standing in video_changes.after.items()
+            if video_changes.before[name] != after_standing
+            for standing, sign in ((video_changes.before[name], -1), (after_standing, 1))
+            if standing is not None
+        ]
+        places = bundles.places(connection, {s.bundle_id for s, _ in changed if s.bundle_id is not None})
+        for video, sign in changed:
+            deltas[*places.get(video.bundle_id or "", ("", "")), VIDEOS, video.state] += sign
+        self._pending = [(*key, count) for key, count in sorted(deltas.items()) if count]
+
+    def write(self, connection: sa.Connection) -> None:
+        _add.execute(connection, self._pending)
+        if any(count < 0 for *_, count in self._pending):
+            connection.execute(countries.delete().where(countries.c.count == 0))

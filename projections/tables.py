@@ -1,0 +1,61 @@
+"""Writing many rows at once, on either database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+_ARRAYS: dict[type[Any], str] = {
+    sa.BigInteger: "bigint[]",
+    sa.Boolean: "boolean[]",
+    sa.LargeBinary: "bytea[]",
+    sa.Text: "text[]",
+}
+
+
+class Upsert:
+    """One statement that inserts or replaces rows of `table`, whose values come in the order of its columns.
+
+    `adding` names a column whose value is added to the stored one instead.
+    """
+
+    def __init__(self, table: sa.Table, adding: str | None = None) -> None:
+        preparer = sa.sql.compiler.IdentifierPreparer(sa.engine.default.DefaultDialect())
+        columns = [preparer.quote(column.name) for column in table.columns]
+        keys = [preparer.quote(column.name) for column in table.primary_key]
+        updates = [
+            f"{column} = {table.name}.{column} + excluded.{column}" if column == adding else f"{column} = excluded.{column}"
+            for column in columns
+            if column not in keys
+        ]
+        then = f"DO UPDATE SET {', '.join(updates)}" if updates else "DO NOTHING"
+        tail = f"ON CONFLICT ({', '.join(keys)}) {then}"
+        arrays = [next(name for kind, name in _ARRAYS.items() if isinstance(c.type, kind)) for c in table.columns]
+        names = ", ".join(columns)
+        self._sqlite = f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))}) {tail}"  # noqa: S608
+        unnested = ", ".join(f"%b::{array}" for array in arrays)
+        self._postgres = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({unnested}) {tail}"  # noqa: S608
+
+    def execute(self, connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:
+        if not rows:
+            return
+        cursor: Any = connection.connection.cursor()
+        try:
+            if connection.dialect.name == "sqlite":
+                cursor.executemany(self._sqlite, rows)
+            else:
+                cursor.execute(self._postgres, [list(column) for column in zip(*rows, strict=True)])
+        finally:
+            cursor.close()
+
+
+def select_by(connection: sa.Connection, table: sa.Table, columns: Sequence[str], key: str, values: Sequence[str]) -> list[Any]:
+    """The `columns` of the rows whose `key` is among `values`."""
+    found: list[Any] = []
+    for start in range(0, len(values), 10_000):
+        part = values[start : start + 10_000]
+        query = sa.select(*(table.c[column] for column in columns)).where(table.c[key].in_(part))
+        found += connection.execute(query).all()
+    return found

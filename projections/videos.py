@@ -1,0 +1,124 @@
+"""The projection `videos`: every video with its state, attempts and metrics."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from orchestrator.database.tables import videos
+from orchestrator.domain.facts import Note
+from orchestrator.domain.times import iso
+from orchestrator.domain.video import VideoView, remember, video_view
+from projections import memo
+from projections.tables import Upsert, select_by
+
+NAME = "videos"
+KEPT = 20_000
+
+_json = msgspec.json.Encoder().encode
+_upsert = Upsert(videos)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the countries count of a video."""
+
+    state: str
+    bundle_id: str | None
+
+
+@dataclass(slots=True)
+class Row:
+    notes: list[Note] = field(default_factory=list)
+    standing: Standing | None = None
+
+
+@dataclass(slots=True)
+class Changes:
+    """Standings before and after a batch; before is None for a new video."""
+
+    before: dict[str, Standing | None] = field(default_factory=dict)
+    after: dict[str, Standing] = field(default_factory=dict)
+
+
+class Videos:
+    """Folds the events of a batch into rows. `prepare` reads and computes, `write` writes what it found."""
+
+    def __init__(self) -> None:
+        self._rows: OrderedDict[str, Row] = OrderedDict()
+        self._pending: list[tuple[Any, ...]] = []
+
+    def forget(self) -> None:
+        """Drops what is remembered between batches: the table is the truth."""
+        self._rows.clear()
+        self._pending = []
+
+    def prepare(self, connection: sa.Connection, events: Iterable[Any]) -> Changes:
+        born: set[str] = set()
+        told: defaultdict[str, list[Note]] = defaultdict(list)
+        for event in events:
+            kind, _, name = event.originator_id.partition(":")
+            if kind != "video":
+                continue
+            if event.originator_version == 1:
+                born.add(name)
+            else:
+                told[name].append(event.note())
+        self._load(connection, [name for name in told if name not in born])
+        changes = Changes()
+        self._pending = []
+        for name in sorted(born | set(told)):
+            if name in born:
+                self._rows[name] = Row()
+            row = self._rows[name]
+            for note in told.get(name, ()):
+                remember(row.notes, note)
+            view = video_view(row.notes)
+            standing = Standing(view.state, view.bundle_id)
+            changes.before[name], changes.after[name] = row.standing, standing
+            row.standing = standing
+            self._pending.append(_values(name, row.notes, view))
+        return changes
+
+    def write(self, connection: sa.Connection) -> None:
+        _upsert.execute(connection, self._pending)
+
+    def trim(self) -> None:
+        while len(self._rows) > KEPT:
+            self._rows.popitem(last=False)
+
+    def _load(self, connection: sa.Connection, names: Sequence[str]) -> None:
+        missing = []
+        for name in names:
+            if name in self._rows:
+                self._rows.move_to_end(name)
+            else:
+                missing.append(name)
+        columns = ["video_id", "memo", "state", "bundle_id"]
+        for name, packed, state, bundle_id in select_by(connection, videos, columns, "video_id", missing):
+            self._rows[name] = Row(memo.decode(packed), Standing(state, bundle_id))
+
+
+def _values(name: str, notes: Sequence[Note], view: VideoView) -> tuple[Any, ...]:
+    shown = next((attempt for attempt in view.attempts if attempt.bundle_id == view.bundle_id), None)
+    metrics = None
+    if view.metrics is not None:
+        metrics = _json({**view.metrics, "as_of": iso(view.metrics["as_of"])}).decode()
+    return (
+        name,
+        view.bundle_id,
+        view.state,
+        None,
+        view.post_url,
+        iso(view.posted_at) if view.posted_at else None,
+        shown.error["code"] if shown is not None and shown.error is not None else None,
+        _json(view.flags).decode(),
+        _json(view.attempts).decode(),
+        metrics,
+        memo.encode(notes),
+    )
