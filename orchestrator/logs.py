@@ -18,8 +18,8 @@ from orchestrator.secrets import Secret
 REROUTED: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "alembic")
 """Loggers that may have been given handlers of their own."""
 
-QUIET: Final = ("apscheduler",)
-"""Loggers that report every turn of every loop at INFO."""
+QUIET: Final = ("alembic", "apscheduler", "uvicorn.error")
+"""Loggers that report at INFO what only their own makers want to know."""
 
 _DEPTH: Final = 6
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}

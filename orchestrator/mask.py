@@ -39,8 +39,8 @@ _PATTERNS: Final = (
     # A header as it stands in a request. Of a scheme that is not known to be one word, the rest of the line goes.
     (
         re.compile(
-            r"(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie)(\s{0,8}[:=]\s{0,8})(?!\*\*\*)"
-            r"(?:(?:basic|bearer|token|apikey|negotiate)\s{1,8}[^\s'\",;]{1,4096}|[^\r\n'\"]{1,4096})",
+            r"(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie)(\s{0,8}[:=]\s{0,8})(?=\S)(?!\*\*\*(?![^\s'\",;]))"
+            r"(?:(?:basic|bearer|token|apikey|negotiate)\s{1,8}[^\s'\",;]{1,4096}|[^\r\n]{1,4096})",
             re.IGNORECASE,
         ),
         r"\1\2***",

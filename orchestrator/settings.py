@@ -56,6 +56,8 @@ class Role(StrEnum):
 
 
 class LogFormat(StrEnum):
+    """How log lines look: for people, or for machines."""
+
     TEXT = "text"
     JSON = "json"
 
@@ -190,12 +192,15 @@ class Settings:
     def warnings(self) -> tuple[str, ...]:
         """What was found and has no effect, each with what may have been meant."""
         known = [setting.variable for setting in self.effective]
+        # Without the prefix, which makes any two of them look alike.
+        names = [variable.removeprefix(_PREFIX) for variable in known if variable.startswith(_PREFIX)]
         warnings = list(self.environment.warnings)
-        for name in sorted(self.environment.names):
-            if name.upper().startswith(_PREFIX) and name not in known:
-                close = get_close_matches(name.upper(), known, n=1, cutoff=0.7)
-                advice = f"did you mean {close[0]}?" if close else "it has no effect"
-                warnings.append(f"{name} is not a setting: {advice}")
+        for variable in sorted(self.environment.names):
+            name = variable.upper()
+            if name.startswith(_PREFIX) and variable not in known:
+                close = get_close_matches(name.removeprefix(_PREFIX), names, n=1)
+                advice = f"did you mean {_PREFIX}{close[0]}?" if close else "it has no effect"
+                warnings.append(f"{variable} is not a setting: {advice}")
         return tuple(warnings)
 
     @property

@@ -27,7 +27,7 @@ def upgrade() -> None:
     op.create_table(
         "journal",
         sa.Column("seq", POSITION, sa.Sequence("journal_seq"), primary_key=True),
-        sa.Column("message_id", NAME, nullable=False, unique=True),
+        sa.Column("message_id", sa.LargeBinary, nullable=False, unique=True),
         sa.Column("kind", NAME, nullable=False),
         sa.Column("endpoint", NAME, nullable=False),
         sa.Column("mode", NAME, nullable=False),

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-from orchestrator.api.auth import Auth, Caller
+from orchestrator.api.auth import STRANGER, Auth, Caller
 from orchestrator.api.call import Call, not_found
 from orchestrator.api.handlers import (
     bundles,
@@ -113,8 +113,8 @@ def _endpoint(methods: Mapping[str, Operation], runtime: Runtime) -> Callable[[R
     async def endpoint(request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
         operation = methods[method]
-        caller: Caller | None = request.scope.get("caller")
-        if operation.role is not None and (caller is None or not caller.may(operation.role)):
+        caller: Caller = request.scope.get("caller", STRANGER)
+        if operation.role is not None and not caller.may(operation.role):
             raise Problem("forbidden", f"This needs the role {operation.role}.")
         query = parse(request.query_params.multi_items(), operation.parameters, strict=operation.is_strict)
         return await operation.handler(Call(request, runtime, caller, query, _path(request)))

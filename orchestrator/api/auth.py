@@ -53,7 +53,11 @@ class Caller:
 
     def may(self, role: str) -> bool:
         """Whether the caller's role is `role` or more."""
-        return ROLES.index(self.role) >= ROLES.index(role)
+        return self.role in ROLES[ROLES.index(role) :]
+
+
+STRANGER = Caller("stranger", "none")
+"""Whoever was not asked."""
 
 
 class Auth:

@@ -20,12 +20,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`query` holds every parameter of the operation, `path` the decoded parts of the address. `caller` is None where
-    nobody was asked."""
+    """`query` holds every parameter of the operation, `path` the decoded parts of the address."""
 
     request: Request
     runtime: Runtime
-    caller: Caller | None
+    caller: Caller
     query: Mapping[str, Any]
     path: Mapping[str, str]
 

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 INTERVAL = 0.1
 """Seconds between two looks at the database while somebody waits."""
 AFTER_TROUBLE = 1.0
+MOST_HELD = 200
+"""Answers that are held at a time: each looks again whenever something moves."""
 
 
 class Moment(NamedTuple):
@@ -52,6 +54,7 @@ class Head:
         self._changed = asyncio.Event()
         self._waiting = 0
         self._poller: asyncio.Task[None] | None = None
+        self._held = 0
         self.stopped = False
 
     async def beyond(self, position: int) -> None:
@@ -61,18 +64,22 @@ class Head:
 
     async def hold(self, look: Callable[[], Awaitable[T]], enough: Callable[[T], bool], seconds: float) -> T:
         """Looks again whenever something moved, until it is `enough`, `seconds` are over or the service stops.
-        Returns what the last look saw."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while True:
-            before = self._moment
-            found = await look()
-            if enough(found) or self.stopped:
-                return found
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._move(before)
-            except TimeoutError:
-                return found
+        Returns what the last look saw; that of the first, when too many are held already."""
+        deadline = asyncio.get_running_loop().time() + (seconds if self._held < MOST_HELD else 0)
+        self._held += 1
+        try:
+            while True:
+                before = self._moment
+                found = await look()
+                if enough(found) or self.stopped:
+                    return found
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await self._move(before)
+                except TimeoutError:
+                    return found
+        finally:
+            self._held -= 1
 
     async def _move(self, seen: Moment | None) -> None:
         """Returns once the moment is another than `seen`. The first look after a pause counts as a move."""

@@ -15,8 +15,8 @@ Document = dict[str, Any]
 DESCRIPTION = """\
 What the orchestrator knows about bundles, videos and messages, and how to tell it something.
 
-Times are ISO 8601 in UTC. Lists take `limit` and `cursor` and answer `{items, next, position}`; `next` is the cursor of \
-the next page. `position` is the position of the event log that an answer reflects. Errors are problem details \
+Times are ISO 8601 in UTC. Lists take `limit` and `cursor` and answer `{items, next, position}`; `next` is the cursor \
+of the next page. `position` is the position of the event log that an answer reflects. Errors are problem details \
 (RFC 9457).
 
 With API tokens configured, every operation but those of health needs `Authorization: Bearer TOKEN`; each names the \

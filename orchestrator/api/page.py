@@ -97,7 +97,7 @@ def _parameters(operation: Document) -> str:
     if not rows:
         return ""
     head = "<tr><th scope=col>Name</th><th scope=col>In</th><th scope=col>Type</th><th scope=col>Meaning</th></tr>"
-    return f'<h4>Parameters</h4><div class="wide" tabindex="0"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    return f"<h4>Parameters</h4>{_table(head, rows)}"
 
 
 def _body(operation: Document) -> str:
@@ -156,6 +156,10 @@ def _fields(schema: Document) -> str:
         for name, field in schema.get("properties", {}).items()
     )
     head = "<tr><th scope=col>Field</th><th scope=col>Type</th><th scope=col>Meaning</th></tr>"
+    return _table(head, rows)
+
+
+def _table(head: str, rows: str) -> str:
     return f'<div class="wide" tabindex="0"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
 
 

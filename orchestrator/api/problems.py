@@ -69,13 +69,15 @@ def unavailable(detail: str) -> Problem:
 
 async def answer_problem(_: Request, problem: Exception) -> Response:
     """The answer to a `Problem` that a handler raised."""
-    assert isinstance(problem, Problem)
+    if not isinstance(problem, Problem):
+        raise problem
     return problem.response()
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:
     """The answer where the router itself found nothing to call."""
-    assert isinstance(error, HTTPException)
+    if not isinstance(error, HTTPException):
+        raise error
     headers = dict(error.headers or {})
     if error.status_code == 405:
         allowed = ", ".join(sorted(name.strip() for name in headers.get("Allow", "").split(",") if name.strip()))

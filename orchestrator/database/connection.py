@@ -14,8 +14,6 @@ from sqlalchemy import event
 
 POSTGRES_DRIVER = "postgresql+psycopg"
 BUSY = ("SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_LOCKED")
-BUSY_TIMEOUT = 2000
-"""Milliseconds that SQLite itself waits where it has no transaction to begin (another process recovers the file)."""
 LOCK_WAIT = 10.0
 """Seconds that a transaction waits for a lock before it fails."""
 
@@ -95,42 +93,37 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that is committed at the end, or rolled back by an exception."""
-        with self.engine.connect() as connection:
-            if not self.is_sqlite:
-                with connection.begin():
-                    yield connection
-                return
-            self._begin_immediate(connection)
-            try:
-                yield connection
-            except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
-                raise
-            connection.exec_driver_sql("COMMIT")
+        with self.engine.connect() as connection, self.transaction(connection):
+            yield connection
 
     @contextmanager
-    def autocommit(self) -> Iterator[sa.Connection]:
-        """A connection on which every statement is a transaction of its own. PostgreSQL only."""
-        with self.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+    def transaction(self, connection: sa.Connection) -> Iterator[None]:
+        """A transaction for writing on `connection`, which is kept afterwards."""
+        if not self.is_sqlite:
+            with connection.begin():
+                yield
+            return
+        driver: Any = connection.connection.dbapi_connection
+        self._begin_immediate(driver)
+        try:
+            yield
+        except BaseException:
+            driver.execute("ROLLBACK")
+            raise
+        driver.execute("COMMIT")
 
-    def _begin_immediate(self, connection: sa.Connection) -> None:
+    def _begin_immediate(self, driver: sqlite3.Connection) -> None:
         """IMMEDIATE, since a transaction that starts by reading cannot be upgraded once another has written. The
         lock is asked for in small steps: SQLite's own handler sleeps up to 100 ms at a time."""
-        driver: Any = connection.connection.dbapi_connection
-        driver.execute("PRAGMA busy_timeout = 0")
         deadline = time.monotonic() + self._lock_wait
-        try:
-            while True:
-                try:
-                    driver.execute("BEGIN IMMEDIATE")
-                    return
-                except sqlite3.OperationalError as error:
-                    if error.sqlite_errorname not in BUSY or time.monotonic() > deadline:
-                        raise sa.exc.OperationalError("BEGIN IMMEDIATE", None, error) from error
-                    time.sleep(0.0003)
-        finally:
-            driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+        while True:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorname not in BUSY or time.monotonic() > deadline:
+                    raise sa.exc.OperationalError("BEGIN IMMEDIATE", None, error) from error
+                time.sleep(0.0003)
 
     def now(self, connection: sa.Connection) -> float:
         """The database's clock in seconds since 1970: the one clock that all processes on it share."""
@@ -144,11 +137,11 @@ class Database:
 
 def _tune_sqlite(connection: sqlite3.Connection, _: Any) -> None:
     connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
+    connection.execute("PRAGMA busy_timeout = 5000")  # Another process may be recovering the file after a crash.
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cache_size = -32000")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA mmap_size = 268435456")
     connection.execute("PRAGMA journal_size_limit = 67108864")
-    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA busy_timeout = 0")  # Readers never wait in WAL mode, and writers do in `transaction`.

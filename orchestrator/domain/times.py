@@ -10,8 +10,6 @@ def iso(instant: datetime) -> str:
 
     `instant` must know its offset from UTC.
     """
-    if instant.microsecond == 0:
-        digits = "seconds"
-    else:
-        digits = "microseconds" if instant.microsecond % 1000 else "milliseconds"
+    fraction = instant.microsecond
+    digits = "microseconds" if fraction % 1000 else "milliseconds" if fraction else "seconds"
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=digits) + "Z"

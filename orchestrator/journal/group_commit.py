@@ -94,6 +94,7 @@ class GroupCommit:
                 if batch:
                     self._commit(batch)
             if self._stopping:
+                self._journal.close()
                 return
 
     def _commit(self, batch: Sequence[tuple[Message, asyncio.Future[Appended]]]) -> None:

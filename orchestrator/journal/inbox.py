@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from orchestrator.database import Database
+from orchestrator.database.tables import pack_message_id, unpack_message_id
 
 PENDING = "pending"
 APPLIED = "applied"
@@ -61,9 +62,10 @@ class Inbox:
 
     def take(self, connection: sa.Connection, limit: int) -> list[Taken]:
         """The oldest messages that nobody has marked yet."""
-        return self._select(
+        rows = self._rows(
             connection, f"SELECT {COLUMNS} FROM inbox JOIN journal USING (seq) ORDER BY inbox.seq LIMIT ?", (limit,)
         )
+        return [_taken(row) for row in rows]
 
     def find(self, connection: sa.Connection, message_ids: Sequence[str]) -> dict[str, tuple[Taken, str]]:
         """Messages by their ids, each with its status."""
@@ -74,9 +76,9 @@ class Inbox:
             connection,
             f"SELECT {COLUMNS}, coalesce(marks.status, 'pending') FROM journal LEFT JOIN marks USING (seq) "
             f"WHERE message_id IN ({marks})",
-            tuple(message_ids),
+            tuple(pack_message_id(message_id) for message_id in message_ids),
         )
-        return {row[1]: (Taken(*row[:-1]), row[-1]) for row in rows}
+        return {(taken := _taken(row[:-1])).message_id: (taken, row[-1]) for row in rows}
 
     def claims(self, connection: sa.Connection, names: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         """Which of these (event id, dialect) already belong to a message."""
@@ -151,9 +153,6 @@ class Inbox:
             ),
         )
 
-    def _select(self, connection: sa.Connection, statement: str, parameters: tuple[Any, ...]) -> list[Taken]:
-        return [Taken(*row) for row in self._rows(connection, statement, parameters)]
-
     def _rows(self, connection: sa.Connection, statement: str, parameters: tuple[Any, ...]) -> list[Any]:
         cursor: Any = connection.connection.cursor()
         try:
@@ -165,3 +164,8 @@ class Inbox:
             return rows
         finally:
             cursor.close()
+
+
+def _taken(row: Sequence[Any]) -> Taken:
+    seq, message_id, *rest = row
+    return Taken(seq, unpack_message_id(message_id), *rest)

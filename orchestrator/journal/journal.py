@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
+
 from orchestrator.database import Database
+from orchestrator.database.tables import pack_message_id, unpack_message_id
 
 WEBHOOK = "webhook"
 COMMAND = "command"
@@ -55,7 +58,7 @@ POSTGRES_APPEND = f"""
 WITH given AS (
     SELECT nextval('journal_seq') AS seq, arrived.* FROM (
         SELECT * FROM unnest(
-            %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
+            %b::bytea[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[],
             %b::bytea[], %b::text[], %b::text[], %b::bigint[], %b::int[]
         ) WITH ORDINALITY AS t({COLUMNS}, n) ORDER BY n
     ) AS arrived
@@ -69,7 +72,7 @@ SELECT message_id FROM added
 """  # noqa: S608
 POSTGRES_AGAIN = """
 UPDATE journal SET deliveries = journal.deliveries + again.times
-FROM (SELECT * FROM unnest(%b::text[], %b::int[]) AS t(message_id, times) ORDER BY message_id) AS again
+FROM (SELECT * FROM unnest(%b::bytea[], %b::int[]) AS t(message_id, times) ORDER BY message_id) AS again
 WHERE journal.message_id = again.message_id
 """
 SQLITE_ROW = f"({', '.join('?' * 13)})"
@@ -85,6 +88,13 @@ class Journal:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._held: sa.Connection | None = None
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     def append(self, messages: Sequence[Message]) -> list[Appended]:
         """Stores all of `messages` in one commit and tells which of them were known, in their order.
@@ -98,7 +108,7 @@ class Journal:
             deliveries[message.message_id] = deliveries.get(message.message_id, 0) + 1
         rows = [
             (
-                m.message_id,
+                pack_message_id(m.message_id),
                 m.kind,
                 m.endpoint,
                 m.mode,
@@ -114,19 +124,26 @@ class Journal:
             )
             for m in first.values()
         ]
-        added = self._append_sqlite(rows) if self._database.is_sqlite else self._append_postgres(rows)
+        try:
+            added = self._append_sqlite(rows) if self._database.is_sqlite else self._append_postgres(rows)
+        except BaseException:
+            self._drop()
+            raise
+        new = {unpack_message_id(name) for name in added}
         answers = []
         for message in messages:
-            answers.append(Appended(message.message_id, message.message_id not in added))
-            added.discard(message.message_id)
+            answers.append(Appended(message.message_id, message.message_id not in new))
+            new.discard(message.message_id)
         return answers
 
-    # Few statements, and no rows fetched where none are needed: the thread that commits gives the interpreter's lock
-    # away at each of them, and has to win it back from a busy event loop.
+    # Few statements, on a connection that is kept, and no rows fetched where none are needed: the thread that commits
+    # gives the interpreter's lock away at each step, and has to win it back from a busy event loop.
 
-    def _append_sqlite(self, rows: Sequence[tuple[Any, ...]]) -> set[str]:
-        with self._database.write() as connection:
-            cursor: Any = connection.connection.cursor()
+    def _append_sqlite(self, rows: Sequence[tuple[Any, ...]]) -> set[bytes]:
+        if self._held is None:
+            self._held = self._database.engine.connect()
+        with self._database.transaction(self._held):
+            cursor: Any = self._held.connection.cursor()
             (last,) = cursor.execute(SQLITE_LAST).fetchone()
             statement = SQLITE_APPEND.format(rows=", ".join([SQLITE_ROW] * len(rows)))
             cursor.execute(statement, [value for row in rows for value in row])
@@ -138,12 +155,21 @@ class Journal:
             cursor.executemany(SQLITE_AGAIN, [(row[-1], row[0]) for row in rows if row[0] not in added])
             return added
 
-    def _append_postgres(self, rows: Sequence[tuple[Any, ...]]) -> set[str]:
-        with self._database.autocommit() as connection:
-            cursor: Any = connection.connection.cursor()
-            cursor.execute(POSTGRES_APPEND, [list(column) for column in zip(*rows, strict=True)], prepare=True)
-            added = {row[0] for row in cursor.fetchall()}
-            again = sorted((row[0], row[-1]) for row in rows if row[0] not in added)
-            if again:
-                cursor.execute(POSTGRES_AGAIN, ([name for name, _ in again], [times for _, times in again]))
-            return added
+    def _append_postgres(self, rows: Sequence[tuple[Any, ...]]) -> set[bytes]:
+        if self._held is None:
+            # Each statement a transaction of its own: one round trip, where BEGIN and COMMIT would make it three.
+            self._held = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        cursor: Any = self._held.connection.cursor()
+        cursor.execute(POSTGRES_APPEND, [list(column) for column in zip(*rows, strict=True)], prepare=True)
+        added = {row[0] for row in cursor.fetchall()}
+        again = sorted((row[0], row[-1]) for row in rows if row[0] not in added)
+        if again:
+            cursor.execute(POSTGRES_AGAIN, ([name for name, _ in again], [times for _, times in again]))
+        return added
+
+    def _drop(self) -> None:
+        """After a failure the connection may be broken, or in the middle of something."""
+        if self._held is not None:
+            self._held.invalidate()
+            self._held.close()
+            self._held = None

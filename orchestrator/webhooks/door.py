@@ -21,6 +21,7 @@ from orchestrator.dialects import identify
 from orchestrator.journal import Message, message_id_of
 from orchestrator.journal.group_commit import GroupCommit, JournalFullError, JournalUnavailableError
 from orchestrator.journal.journal import LIVE, TEST, WEBHOOK
+from orchestrator.webhooks.endpoints import PATH
 from orchestrator.webhooks.limits import RateLimit
 from orchestrator.webhooks.networks import Networks, client_of
 from orchestrator.webhooks.signature import Verifier
@@ -30,7 +31,6 @@ logger = logging.getLogger(__name__)
 ANSWER_WITHIN = 3.7
 """Seconds from the request's head to the answer, whatever the database does; the interface allows four. Of these the
 body may take three, which the HTTP protocol sees to."""
-PATH = "/webhooks/tokportal"
 CHALLENGE = re.compile(r"[\x20-\x7e]{1,512}")
 VENDOR = '{"kind":"vendor","name":"tokportal"}'
 NOTED = frozenset({b"content-type", b"user-agent", b"tokportal-event-id", b"tokportal-event-type"})
@@ -54,8 +54,8 @@ class Admission:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One door. What comes through one in `mode` test is judged and changes nothing."""
+class Entrance:
+    """One address of the door. What comes through one in `mode` test is judged and changes nothing."""
 
     name: str
     verifier: Verifier
@@ -75,7 +75,7 @@ class Door:
 
     def __init__(
         self,
-        endpoints: Mapping[str, Endpoint],
+        endpoints: Mapping[str, Entrance],
         journal: GroupCommit,
         clock: Clock,
         admission: Admission,
@@ -107,7 +107,7 @@ class Door:
         self._count(label, outcome)
         await _send(send, 200, body, b"text/plain; charset=utf-8" if outcome == "challenge" else b"application/json")
 
-    async def _answer(self, scope: Scope, receive: Receive, endpoint: Endpoint | None) -> tuple[str, bytes]:
+    async def _answer(self, scope: Scope, receive: Receive, endpoint: Entrance | None) -> tuple[str, bytes]:
         started = time.monotonic()
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         sender = self._admit(scope, headers)
@@ -135,7 +135,7 @@ class Door:
 
     async def _accept(
         self,
-        endpoint: Endpoint | None,
+        endpoint: Entrance | None,
         headers: list[tuple[bytes, bytes]],
         receive: Receive,
         sender: str,

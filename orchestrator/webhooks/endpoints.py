@@ -97,7 +97,7 @@ class _Reader:
             # Not the whole error: it quotes the line, and with it what somebody took for a place for secrets.
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark is not None else 1
-            self.problems.append(f"{FILE}, line {line}: this is not YAML: {_without_names(error.problem)}")
+            self.problems.append(f"{FILE}, line {line}: this is not YAML: {_explained(error)}")
             return
         except RecursionError:
             self.problems.append(f"{FILE}: this is nested too deep")
@@ -212,5 +212,6 @@ def _is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == _NULL
 
 
-def _without_names(problem: str | None) -> str:
-    return re.sub(r"(?<=alias |nchor |andle ).*", "…", problem or "it ends too early")
+def _explained(error: yaml.MarkedYAMLError) -> str:
+    problem = re.sub(r"(?<=alias |nchor |andle ).*", "…", error.problem or "it ends too early")
+    return f"{error.context}, {problem}" if error.context else problem

@@ -17,7 +17,7 @@ from orchestrator.api.problems import Problem
 from orchestrator.api.queries.projections import list_projections
 from orchestrator.api.schemas import ref
 from orchestrator.database import Database
-from orchestrator.database import migrate as migrations
+from orchestrator.database.migrate import head
 from orchestrator.database.tables import inbox, journal, leases
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def _silence(seconds: float | None) -> str | None:
 
 @functools.cache
 def _head() -> str:
-    return migrations.head()
+    return head()
 
 
 def _revision(connection: sa.Connection) -> str | None:

@@ -38,4 +38,5 @@ def read_position(connection: sa.Connection, *names: str) -> int:
 
 def log_head(connection: sa.Connection) -> int:
     """The last position of the log; 0 for an empty one."""
-    return connection.execute(sa.select(sa.func.coalesce(sa.func.max(events.c.notification_id), 0))).scalar_one()
+    query = sa.select(sa.func.coalesce(sa.func.max(events.c.notification_id), 0))
+    return int(connection.execute(query).scalar_one())

@@ -1,0 +1,37 @@
+"""The command line. Exit code 0: done; 1: a check found a difference; 2: wrong usage or configuration."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Runs the command on the command line; errors that a person can mend are one sentence on standard error."""
+    # What a command needs is imported only when it runs: `orchestrator --help` should not wait for a web server.
+    import click
+
+    from orchestrator.cli.app import app, explain
+
+    try:
+        code = app(standalone_mode=False, prog_name="orchestrator")
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(f"{error.format_message()}\n")
+        code = 2
+    except click.ClickException as error:
+        sys.stderr.write(f"orchestrator: {error.format_message()}\n")
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("orchestrator: stopped\n")
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        sys.stderr.write(f"orchestrator: {sentence}\n")
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)

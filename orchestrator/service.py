@@ -1,0 +1,192 @@
+"""The composition root: everything that one `orchestrator serve` is made of, put together once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from orchestrator.api.app import create_app
+from orchestrator.api.metrics import WEBHOOKS
+from orchestrator.api.services import Services, Token
+from orchestrator.clock import Clock
+from orchestrator.database import Database, migrate
+from orchestrator.http_protocol import PunctualProtocol
+from orchestrator.journal import Journal
+from orchestrator.journal.group_commit import GroupCommit
+from orchestrator.secrets import Secret, sandbox_secret, stored_secrets
+from orchestrator.settings import Mode, Settings
+from orchestrator.supervisor import Supervisor
+from orchestrator.webhooks.door import Admission, Door, Entrance
+from orchestrator.webhooks.endpoints import PATH, load_endpoints
+from orchestrator.webhooks.limits import RateLimit
+from orchestrator.webhooks.signature import Verifier
+from orchestrator.worker import WORKERS, tune_collector
+from orchestrator.world import settle
+
+logger = logging.getLogger(__name__)
+
+JOURNAL_WAIT = 3.0
+"""Seconds that the journal's statements may take: whoever waits for them is answered within four."""
+MAX_CONNECTIONS = 2_000
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread may ask for the interpreter. The default of ten times as much would let the event
+loop keep the thread that commits waiting, at each of its steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """Database connections of one service, the two workers' not counted."""
+
+    journal: int = 1
+    reads: int = 6
+
+
+class Front:
+    """Webhooks go straight to the door, past the framework, whose routing would cost more than the door itself."""
+
+    def __init__(self, door: Door, api: ASGIApp) -> None:
+        self._door = door
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(PATH):
+            await self._door(scope, receive, send)
+        else:
+            await self._api(scope, receive, send)
+
+
+def webhook_secrets(settings: Settings) -> tuple[Secret, ...]:
+    """Every secret that may have signed a webhook at the default endpoint. Makes one for a sandbox world without."""
+    if settings.mode is Mode.SANDBOX and not settings.webhook_secrets:
+        sandbox_secret(settings.data_dir)
+    return tuple(dict.fromkeys([*settings.webhook_secrets, *stored_secrets(settings.data_dir)]))
+
+
+def build_door(settings: Settings, journal: GroupCommit, clock: Clock) -> Door:
+    """Raises `EndpointsError` if webhooks.yaml cannot be used."""
+    endpoints = load_endpoints(settings.config_dir, webhook_secrets(settings), settings.environment.get)
+    for warning in endpoints.warnings:
+        logger.warning(warning)
+    entrances = {
+        name: Entrance(name, Verifier([secret.reveal() for secret in endpoint.secrets]), endpoint.mode)
+        for name, endpoint in endpoints.by_name.items()
+    }
+    admission = Admission(
+        settings.allowed_networks, settings.trusted_proxies, settings.require_https, settings.max_body
+    )
+    return Door(entrances, journal, clock, admission, RateLimit(settings.rate_limit), _count())
+
+
+def _count() -> Callable[[str, str], None]:
+    counters: dict[tuple[str, str], Callable[[], None]] = {}
+
+    def count(endpoint: str, outcome: str) -> None:
+        increment = counters.get((endpoint, outcome))
+        if increment is None:
+            increment = counters[endpoint, outcome] = WEBHOOKS.labels(endpoint, outcome).inc
+        increment()
+
+    return count
+
+
+def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], None] = lambda: None) -> None:
+    """Runs the whole service until SIGTERM or SIGINT. Raises what makes it impossible to begin.
+
+    `ready` is called once webhooks can be taken.
+    """
+    url = settings.database_url.reveal()
+    listener = _listen(settings.host, settings.port)
+    if migrating:
+        migrate(url)
+    pools = Pools()
+    journal_database = Database(
+        url, connections=pools.journal, name="orchestrator-journal", lock_wait=JOURNAL_WAIT, statement_timeout=JOURNAL_WAIT
+    )
+    reads = Database(url, connections=pools.reads, name="orchestrator-api", statement_timeout=10)
+    clock = settle(reads, settings.world, settings.clock)
+    group_commit = GroupCommit(Journal(journal_database))
+    supervisor = Supervisor(list(WORKERS), {"ORCHESTRATOR_LOG_FORMAT": str(settings.log_format)})
+    door = build_door(settings, group_commit, clock)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        group_commit.start(loop)
+        supervisor.start()
+        loop.add_signal_handler(signal.SIGHUP, _reload, settings)
+        ready()
+        try:
+            yield
+        finally:
+            # What was accepted is stored before the workers stop; they take the rest up at the next start.
+            await loop.run_in_executor(None, group_commit.stop)
+            await supervisor.stop()
+            journal_database.close()
+            reads.close()
+
+    api = create_app(
+        Services(
+            database=reads,
+            group_commit=group_commit,
+            clock=clock,
+            tokens=[Token(token.name, str(token.role), token.token.reveal()) for token in settings.api_tokens],
+            workers=supervisor.problems,
+            speed=settings.clock.speed if settings.clock else 1.0,
+            threads=pools.reads,
+        ),
+        lifespan=lifespan,
+    )
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    tune_collector()
+    config = uvicorn.Config(
+        Front(door, api),
+        http=PunctualProtocol,
+        loop="uvloop",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=5,
+    )
+    # uvicorn raises the signal again once it has shut down, so that its parent sees how it ended. To be told to stop
+    # is how this program ends well.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Raises OSError where the address is taken, before anything else has been started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _reload(settings: Settings) -> None:
+    """On SIGHUP: network lists that are kept in files are read again. A broken file leaves the old list in force."""
+    for networks in (settings.allowed_networks, settings.trusted_proxies):
+        if networks is None:
+            continue
+        try:
+            networks.reload()
+        except (OSError, ValueError) as error:
+            logger.error("a network list could not be read again; the old one stays: %s", error)
+        else:
+            logger.info("network list read again")
