@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +26,8 @@ POLL = 0.025
 """Seconds between two looks at an empty queue."""
 RENEW = 1.0
 """Seconds after which an idle worker renews its lease, and a standby asks for it."""
+MAINTAIN = 0.25
+"""Seconds between two checkpoints of SQLite's write-ahead log: at full load it grows by some 30 MB a second."""
 LONGEST_BACKOFF = 5.0
 NICENESS = 10
 """The door comes first: under load the system gives workers what it leaves."""
@@ -58,8 +59,9 @@ def run(name: str, url: str) -> None:
     threading.Thread(target=_watch_parent, args=(stopping,), daemon=True).start()
     database = Database(url, connections=connections_of(name), name=f"orchestrator-{name}")
     lease = Lease(database, name, f"{socket.gethostname()}:{os.getpid()}")
+    checkpoint = database.checkpoint if name == "engine" else None
     try:
-        loop(WORKERS[name](database, lease), lease, stopping)
+        loop(WORKERS[name](database, lease), lease, stopping, checkpoint)
     finally:
         database.close()
 
@@ -71,16 +73,20 @@ def tune_collector() -> None:
 
 
 def _watch_parent(stopping: threading.Event) -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin, whose lock this thread would still hold when the interpreter shuts down.
+    while os.read(0, 4096):
+        pass
     stopping.set()
     time.sleep(10)
     os._exit(1)  # A step that hangs must not outlive the service.
 
 
-def loop(duty: Duty, lease: Lease, stopping: threading.Event) -> None:
-    """Steps while the lease is held, waits for it while somebody else has it."""
+def loop(
+    duty: Duty, lease: Lease, stopping: threading.Event, maintain: Callable[[], None] | None = None
+) -> None:
+    """Steps while the lease is held, and waits for it while somebody else has it. `maintain` is called in between."""
     failures = 0
-    renewed_at = 0.0
+    renewed_at = maintained_at = 0.0
     while not stopping.is_set():
         try:
             if lease.token is None:
@@ -97,6 +103,9 @@ def loop(duty: Duty, lease: Lease, stopping: threading.Event) -> None:
                     lease.renew()
                     renewed_at = time.monotonic()
                 stopping.wait(POLL)
+            if maintain is not None and time.monotonic() - maintained_at > MAINTAIN:
+                maintain()
+                maintained_at = time.monotonic()
             failures = 0
         except (LeaseLostError, OvertakenError) as error:
             logger.warning("stepping back: %s", error)

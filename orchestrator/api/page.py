@@ -75,7 +75,7 @@ def _section(
 def _article(method: str, path: str, operation: Document, document: Document, base_url: str) -> str:
     role = operation.get("x-role")
     who = f"{escape(role)} or more" if role else "open to everybody"
-    address = escape(path).replace("{", "<var>{").replace("}", "}</var>").replace("/", "/<wbr>")
+    address = escape(path).replace("/", "/<wbr>").replace("{", "<var>{").replace("}", "}</var>")
     return f"""<article id="{escape(operation["operationId"])}">
 <h3>{escape(operation["summary"])} <a class="anchor" href="#{operation["operationId"]}" aria-label="Link">#</a></h3>
 <p class="address">{_badge(method)} <code>{address}</code> <span class="role">{who}</span></p>

@@ -8,26 +8,20 @@ import sys
 def main() -> None:
     """Runs the command on the command line; errors that a person can mend are one sentence on standard error."""
     # What a command needs is imported only when it runs: `orchestrator --help` should not wait for a web server.
-    import click
+    import typer
 
     from orchestrator.cli.app import app, explain
 
+    code: object = 0
     try:
         code = app(standalone_mode=False, prog_name="orchestrator")
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         code = stop.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        sys.stderr.write(f"{error.format_message()}\n")
-        code = 2
-    except click.ClickException as error:
-        sys.stderr.write(f"orchestrator: {error.format_message()}\n")
-        code = 2
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("orchestrator: stopped\n")
         code = 130
     except BrokenPipeError:
         sys.stderr.close()
-        code = 0
     except Exception as error:
         sentence = explain(error)
         if sentence is None:

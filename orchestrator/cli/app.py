@@ -42,6 +42,9 @@ def explain(error: Exception) -> str | None:
     from orchestrator.webhooks.endpoints import EndpointsError
     from orchestrator.world import OtherWorldError
 
+    if isinstance(error, typer.TyperException):
+        usage = getattr(error, "format_message", None)
+        return str(usage() if usage is not None else error)
     if isinstance(error, SettingsError | OtherWorldError | EndpointsError | SimulateError | NotFoundError):
         return str(error)
     if isinstance(error, BadCursor):
@@ -57,8 +60,7 @@ def explain(error: Exception) -> str | None:
 
 
 def load_settings() -> Settings:
-    settings = Settings.load(os.environ, Path.cwd())
-    return settings
+    return Settings.load(os.environ, Path.cwd())
 
 
 def _configure_logs(settings: Settings) -> None:
