@@ -213,21 +213,8 @@ def _examine_sqlite_version() -> Iterator[Finding]:
     if version < OLDEST_SQLITE:
         wanted = ".".join(map(str, OLDEST_SQLITE))
         yield Finding(ERROR, "SQLite", f"{sqlite3.sqlite_version} is too old: {wanted} or newer is needed")
-    elif has_reset_bug(version):
-        yield Finding(
-            WARNING,
-            "SQLite",
-            f"{sqlite3.sqlite_version} can, very rarely, damage a database that several processes write to "
-            "(https://www.sqlite.org/wal.html#walresetbug): keep backups, use 3.51.3 or newer, or PostgreSQL",
-        )
     else:
         yield Finding(OK, "SQLite", sqlite3.sqlite_version)
-
-
-def has_reset_bug(version: tuple[int, int, int]) -> bool:
-    """Whether this SQLite can lose part of a write-ahead log when two checkpoints meet a commit."""
-    has_backport = (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
-    return version < (3, 51, 3) and not has_backport
 
 
 def _examine_postgres(database: Database) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from orchestrator import doctor
 from orchestrator.database import Database
 from orchestrator.database.tables import facts_of_database
-from orchestrator.doctor import Finding, examine, has_reset_bug, report
+from orchestrator.doctor import Finding, examine, report
 from orchestrator.settings import Settings
 from tests.postgres import PostgresServer
 
@@ -161,26 +161,7 @@ def test_disk_space(look: Look, monkeypatch: pytest.MonkeyPatch, free: int, leve
 # SQLite and PostgreSQL
 
 
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [
-        ((3, 40, 1), True),
-        ((3, 44, 5), True),
-        ((3, 44, 6), False),
-        ((3, 45, 0), True),
-        ((3, 50, 6), True),
-        ((3, 50, 7), False),
-        ((3, 51, 2), True),
-        ((3, 51, 3), False),
-        ((3, 53, 0), False),
-        ((4, 0, 0), False),
-    ],
-)
-def test_reset_bug(version: tuple[int, int, int], expected: bool) -> None:
-    assert has_reset_bug(version) is expected
-
-
-@pytest.mark.parametrize(("version", "level"), [((3, 34, 1), "error"), ((3, 40, 1), "warning"), ((3, 53, 0), "ok")])
+@pytest.mark.parametrize(("version", "level"), [((3, 34, 1), "error"), ((3, 40, 1), "ok"), ((3, 53, 0), "ok")])
 def test_sqlite_version(look: Look, monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int], level: str) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
     assert look()["SQLite"].level == level

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
+from sse_starlette.sse import AppStatus
 
 from orchestrator.api.problems import Problem
 from orchestrator.api.reader import Reader
@@ -95,6 +96,10 @@ class Head:
     async def _poll(self) -> None:
         while self._waiting and not self.stopped:
             pause = self._interval
+            if AppStatus.should_exit:
+                # The server waits for every answer before it tells us to stop: an answer held would hold it up.
+                self.stop()
+                return
             try:
                 seen = await self._read(moment)
                 if seen != self._moment:
@@ -117,6 +122,6 @@ class Head:
         """Lets go of everybody who waits. To be called on the event loop."""
         self.stopped = True
         self._wake()
-        if self._poller is not None:
+        if self._poller is not None and self._poller is not asyncio.current_task():
             self._poller.cancel()
-            self._poller = None
+        self._poller = None

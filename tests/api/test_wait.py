@@ -96,6 +96,17 @@ def test_a_read_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> No
     asyncio.run(scenario())
 
 
+def test_a_server_that_stops_lets_everybody_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        head = Head(Log(), interval=0.001)  # type: ignore[arg-type]
+        wait = asyncio.create_task(head.beyond(9))
+        await asyncio.sleep(0.005)
+        monkeypatch.setattr("sse_starlette.sse.AppStatus.should_exit", True)
+        await asyncio.wait_for(wait, 5)
+
+    asyncio.run(scenario())
+
+
 def test_there_is_an_end_to_held_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.api.head.MOST_HELD", 1)
 

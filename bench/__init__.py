@@ -1,0 +1,1 @@
+"""What the service can do on this machine: `make bench`, or `python -m bench --help`."""

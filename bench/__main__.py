@@ -1,0 +1,94 @@
+"""Prints what the service does on this machine. Everything is measured side by side in one run, in turns, since the
+machine's speed changes more between runs than between turns."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import sys
+from os import cpu_count
+
+from bench import measure
+from bench.stage import BACKENDS, Databases, Server, databases
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each acceptance measurement (default 3)")
+    parser.add_argument("--webhooks", type=int, default=40_000, help="webhooks in a turn (default 40,000)")
+    parser.add_argument("--messages", type=int, default=60_000, help="messages for engine and projections")
+    parser.add_argument("--only", choices=["acceptance", "engine", "visibility"])
+    options = parser.parse_args()
+    print(f"{platform.machine()}, {cpu_count()} cores, Python {platform.python_version()}, {platform.system()}")
+    with databases() as sources:
+        if options.only in (None, "acceptance"):
+            acceptance(sources, options.rounds, options.webhooks)
+        if options.only in (None, "engine"):
+            engine(sources, options.rounds, options.messages)
+        if options.only in (None, "visibility"):
+            visibility(sources)
+
+
+def acceptance(sources: dict[str, Databases], rounds: int, webhooks: int) -> None:
+    print(f"\nAcceptance, {measure.CONNECTIONS} connections, median of {rounds} turns")
+    print(f"{'':42}{'webhooks/s':>12}{'of bare':>9}{'p50 ms':>9}{'p99 ms':>9}{'left':>8}{'drained s':>11}")
+    for backend in BACKENDS:
+        for working in (False, True):
+            rates: dict[str, list[float]] = {"bare": [], "door": []}
+            latencies: dict[str, list[tuple[float, float]]] = {"bare": [], "door": []}
+            left, drained = 0, 0.0
+            for turn in range(rounds):
+                url = sources[backend].new()
+                server = Server(url, working=working)
+                try:
+                    for name, target in (("bare", server.bare), ("door", server.door)):
+                        given = measure.requests(target, webhooks, seed=turn)
+                        figures = measure.acceptance(target, given).as_dict()
+                        rates[name].append(figures["per_second"])
+                        latencies[name].append((figures["latency_ms"]["p50"], figures["latency_ms"]["p99"]))
+                    if working:
+                        left, drained = measure.drain(url)
+                finally:
+                    server.stop()
+            bare = statistics.median(rates["bare"])
+            for name in ("bare", "door"):
+                rate = statistics.median(rates[name])
+                p50 = statistics.median(p for p, _ in latencies[name])
+                p99 = statistics.median(p for _, p in latencies[name])
+                label = f"{backend}, {'working' if working else 'engine idle'}: {name}"
+                tail = f"{left:>8}{drained:>11.1f}" if working and name == "door" else ""
+                print(f"{label:42}{rate:>12,.0f}{rate / bare:>9.0%}{p50:>9.1f}{p99:>9.1f}{tail}", flush=True)
+
+
+def engine(sources: dict[str, Databases], rounds: int, messages: int) -> None:
+    print(f"\nEngine and projections, {messages:,} messages, median of {rounds} turns")
+    rates: dict[str, list[tuple[float, float]]] = {backend: [] for backend in BACKENDS}
+    for _ in range(rounds):
+        for backend in BACKENDS:
+            url = sources[backend].new()
+            measure.fill(url, messages)
+            _, engine_rate = measure.engine_rate(url)
+            _, projection_rate = measure.projection_rate(url)
+            rates[backend].append((engine_rate, projection_rate))
+    for backend in BACKENDS:
+        engine_rate = statistics.median(rate for rate, _ in rates[backend])
+        projection_rate = statistics.median(rate for _, rate in rates[backend])
+        print(f"{backend:12} engine {engine_rate:>9,.0f} messages/s   projections {projection_rate:>9,.0f} events/s")
+
+
+def visibility(sources: dict[str, Databases]) -> None:
+    print("\nFrom a webhook's being sent to its state being readable, at 100 webhooks/s")
+    for backend in BACKENDS:
+        url = sources[backend].new()
+        server = Server(url, working=True)
+        try:
+            delays = measure.visibility(url, server, rate=100, seconds=20)
+        finally:
+            server.stop()
+        p50, p99 = delays[len(delays) // 2] * 1000, delays[int(len(delays) * 0.99)] * 1000
+        print(f"{backend:12} p50 {p50:6.0f} ms   p99 {p99:6.0f} ms   of {len(delays)}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
