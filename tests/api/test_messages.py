@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from orchestrator.api.queries.messages import list_messages
 from orchestrator.database.tables import journal
 from orchestrator.engine import Engine
 from orchestrator.journal import Journal
@@ -86,6 +88,25 @@ def test_messages_by_filter_newest_first(house: House) -> None:
     assert ids(event_id="evt_1", status="applied") == [good.message_id]
     assert ids(event_id="evt_1", status="pending") == [waiting.message_id]
     assert "quarantined" in house.get("/api/messages?status=quarantine", 400)["detail"]
+
+
+def test_a_filter_does_not_read_the_journal_from_end_to_end(house: House) -> None:
+    if not house.database.is_sqlite:
+        return
+    filters: list[dict[str, Any]] = [{"status": "refused"}, {"status": "pending"}, {"event_id": "evt_1"}]
+    plans: list[str] = []
+
+    def explain(_: Any, cursor: Any, statement: str, parameters: Any, *__: Any) -> None:
+        if statement.startswith("SELECT"):
+            plan = cursor.connection.execute("EXPLAIN QUERY PLAN " + statement, parameters)
+            plans.extend(row[3] for row in plan)
+
+    sa.event.listen(house.database.engine, "before_cursor_execute", explain)
+    with house.database.read() as connection:
+        for query in filters:
+            list_messages(connection, **query)
+    assert plans
+    assert [step for step in plans if "SCAN journal" in step] == []
 
 
 def test_bodies_are_cut_in_lists_and_whole_in_items(house: House) -> None:

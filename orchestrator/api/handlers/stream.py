@@ -28,6 +28,8 @@ RECONNECT = 2000
 """Milliseconds after which a client that lost us comes back."""
 SEND_TIMEOUT = 30.0
 """Seconds after which a client that reads nothing is given up."""
+GRACE = 2.0
+"""Seconds in which a stream ends in good order when the server stops; then it is cut off."""
 
 
 class Stream(EventSourceResponse):
@@ -35,7 +37,11 @@ class Stream(EventSourceResponse):
 
     def __init__(self, runtime: Runtime, position: int) -> None:
         super().__init__(
-            follow(runtime, position), ping=runtime.services.heartbeat, send_timeout=SEND_TIMEOUT, sep="\n"
+            follow(runtime, position),
+            ping=runtime.services.heartbeat,
+            send_timeout=SEND_TIMEOUT,
+            shutdown_grace_period=GRACE,
+            sep="\n",
         )
         self._runtime = runtime
         runtime.streams += 1

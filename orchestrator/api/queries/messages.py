@@ -61,7 +61,8 @@ def list_messages(
     elif status is not None:
         query = query.where(marks.c.status == status)
     if event_id is not None:
-        waiting = sa.select(inbox.c.seq).join(journal, journal.c.seq == inbox.c.seq)
+        # Marks know the event ids of all that was taken; the few that wait are looked at one by one.
+        waiting = sa.select(journal.c.seq).where(journal.c.seq.in_(sa.select(inbox.c.seq)))
         query = query.where(
             journal.c.seq.in_(
                 sa.union_all(
