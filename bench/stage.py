@@ -29,6 +29,7 @@ BACKENDS = ("sqlite", "postgresql")
 def databases() -> Iterator[dict[str, Databases]]:
     """By backend, a source of fresh migrated databases."""
     with tempfile.TemporaryDirectory(prefix="orchestrator-bench-") as folder, running_server() as server:
+
         def sqlite(number: int) -> str:
             return f"sqlite:///{folder}/{number}/orchestrator.db"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 FIRST_BYTE_WITHIN = 10.0
 """Seconds from the connection to the first byte of its first request."""
@@ -45,8 +45,8 @@ class PunctualProtocol(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         self._timer = None
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and cycle.response_started:
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and cycle.response_started and not cycle.response_complete:
             return  # An early answer is on its way, such as a refusal; it ends the connection itself.
         if not self.transport.is_closing():
             self.transport.write(TOO_SLOW)

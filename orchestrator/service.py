@@ -110,7 +110,11 @@ def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], Non
         migrate(url)
     pools = Pools()
     journal_database = Database(
-        url, connections=pools.journal, name="orchestrator-journal", lock_wait=JOURNAL_WAIT, statement_timeout=JOURNAL_WAIT
+        url,
+        connections=pools.journal,
+        name="orchestrator-journal",
+        lock_wait=JOURNAL_WAIT,
+        statement_timeout=JOURNAL_WAIT,
     )
     reads = Database(url, connections=pools.reads, name="orchestrator-api", statement_timeout=10)
     clock = settle(reads, settings.world, settings.clock)

@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-
-
 from orchestrator.database import Database, Lease, LeaseLostError
 from orchestrator.engine import Engine
 from projections import Follower
@@ -81,9 +79,7 @@ def _watch_parent(stopping: threading.Event) -> None:
     os._exit(1)  # A step that hangs must not outlive the service.
 
 
-def loop(
-    duty: Duty, lease: Lease, stopping: threading.Event, maintain: Callable[[], None] | None = None
-) -> None:
+def loop(duty: Duty, lease: Lease, stopping: threading.Event, maintain: Callable[[], None] | None = None) -> None:
     """Steps while the lease is held, and waits for it while somebody else has it. `maintain` is called in between."""
     failures = 0
     renewed_at = maintained_at = 0.0
@@ -119,5 +115,3 @@ def loop(
             stopping.wait(min(LONGEST_BACKOFF, 0.1 * 2**failures) * random.uniform(0.5, 1))
     if lease.token is not None:
         lease.release()
-
-

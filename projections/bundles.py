@@ -14,6 +14,7 @@ from orchestrator.database.tables import accounts, bundle_accounts, bundles
 from orchestrator.domain.bundle import BundleView, bundle_view
 from orchestrator.domain.facts import Note
 from orchestrator.domain.times import iso
+from orchestrator.log import Stored, note, recorded_at
 from projections import memo
 from projections.tables import Upsert, select_by
 
@@ -73,19 +74,22 @@ class Bundles:
         self._pending_accounts: list[tuple[str, bytes]] = []
         self._pending_links: list[tuple[str, str]] = []
 
-    def prepare(self, connection: sa.Connection, events: Iterable[Any]) -> Changes:
+    def prepare(self, connection: sa.Connection, page: Iterable[Stored]) -> Changes:
         born: dict[str, str] = {}
         told: defaultdict[str, list[Note]] = defaultdict(list)
         account_told: defaultdict[str, list[Note]] = defaultdict(list)
-        for event in events:
+        for event in page:
             kind, _, name = event.originator_id.partition(":")
             if kind == "bundle":
-                if event.originator_version == 1:
-                    born[name] = iso(event.timestamp)
+                fact = note(event.topic, event.state)
+                if fact is None:
+                    born[name] = iso(recorded_at(event.state))
                 else:
-                    told[name].append(event.note())
-            elif kind == "account" and event.originator_version > 1:
-                account_told[name].append(event.note())
+                    told[name].append(fact)
+            elif kind == "account":
+                fact = note(event.topic, event.state)
+                if fact is not None:
+                    account_told[name].append(fact)
 
         touched = {**dict.fromkeys(born), **dict.fromkeys(told)}
         self._load(connection, [name for name in touched if name not in born])
@@ -95,7 +99,7 @@ class Bundles:
         for name, notes in told.items():
             row = self._rows[name]
             row.notes += notes
-            for account in {note.account for note in notes if note.account is not None} - row.linked:
+            for account in {n.account for n in notes if n.account is not None} - row.linked:
                 row.linked.add(account)
                 self._pending_links.append((account, name))
         self._pending_links.sort()
@@ -113,7 +117,8 @@ class Bundles:
             # What counts for a sibling is all that the bundles of its other accounts know.
             kin = self._kin(connection, touched, ())
             self._load(connection, [name for names in kin.values() for name in names])
-            self._load_accounts(connection, {a for names in kin.values() for name in names for a in self._rows[name].linked})
+            relatives = {name for names in kin.values() for name in names}
+            self._load_accounts(connection, set().union(*(self._rows[name].linked for name in relatives)))
 
         changes = Changes()
         self._pending = []
@@ -158,9 +163,7 @@ class Bundles:
             [other.notes for other in others],
         )
 
-    def _kin(
-        self, connection: sa.Connection, touched: Iterable[str], told: Iterable[str]
-    ) -> dict[str, set[str]]:
+    def _kin(self, connection: sa.Connection, touched: Iterable[str], told: Iterable[str]) -> dict[str, set[str]]:
         """By account, the bundles that ever named it: for every account that is touched or has a touched bundle."""
         names = set(told)
         for name in touched:
@@ -171,7 +174,8 @@ class Bundles:
         found: defaultdict[str, set[str]] = defaultdict(set)
         for name in names:
             found[name] = set()
-        rows = select_by(connection, bundle_accounts, ["saved_account_id", "bundle_id"], "saved_account_id", sorted(names))
+        columns = ["saved_account_id", "bundle_id"]
+        rows = select_by(connection, bundle_accounts, columns, "saved_account_id", sorted(names))
         for account, bundle_id in [*rows, *(link for link in self._pending_links if link[0] in names)]:
             found[account].add(bundle_id)
         return found
@@ -190,7 +194,7 @@ class Bundles:
             connection, bundles, columns, "bundle_id", missing
         ):
             notes = memo.decode(packed)
-            linked = {note.account for note in notes if note.account is not None}
+            linked = {n.account for n in notes if n.account is not None}
             self._keep(
                 name, Row(first_seen, notes, linked, Standing(country or "", platform or "", state, bool(postable)))
             )

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from orchestrator.database import Database, Lease
 from orchestrator.database.tables import projections
-from orchestrator.log import EventLog, EventMapper
+from orchestrator.log import EventLog
 from projections.bundles import NAME as BUNDLES
 from projections.bundles import Bundles
 from projections.countries import NAME as COUNTRIES
@@ -15,7 +15,7 @@ from projections.videos import NAME as VIDEOS
 from projections.videos import Videos
 
 NAMES = (BUNDLES, VIDEOS, COUNTRIES)
-PAGE = 5_000
+PAGE = 10_000
 
 
 class OvertakenError(Exception):
@@ -35,7 +35,6 @@ class Follower:
         self._lease = lease
         self._page = page
         self._log = EventLog(database)
-        self._mapper = EventMapper()
         self._bundles, self._videos, self._countries = Bundles(), Videos(), Countries()
         self._position: int | None = None
 
@@ -65,9 +64,8 @@ class Follower:
                 return 0
             if stored[0].position != position + 1 or stored[-1].position != position + len(stored):
                 raise AssertionError(f"the log has a gap after position {position}")
-            events = [self._mapper.event(*row[1:]) for row in stored]
-            bundle_changes = self._bundles.prepare(connection, events)
-            video_changes = self._videos.prepare(connection, events)
+            bundle_changes = self._bundles.prepare(connection, stored)
+            video_changes = self._videos.prepare(connection, stored)
             self._countries.prepare(connection, bundle_changes, video_changes, self._bundles)
         head = stored[-1].position
         with self._database.write() as connection:

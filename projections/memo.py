@@ -11,7 +11,8 @@ import msgspec
 from orchestrator.domain.facts import Note
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(list[tuple[str, datetime, str, str, str | None, str | None, str | None, str | None, Any]])
+_Text = str | None
+_decode = msgspec.json.Decoder(list[tuple[str, datetime, str, str, _Text, _Text, _Text, _Text, Any]])
 
 
 def encode(notes: Sequence[Note]) -> bytes:

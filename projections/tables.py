@@ -25,18 +25,15 @@ class Upsert:
         preparer = sa.sql.compiler.IdentifierPreparer(sa.engine.default.DefaultDialect())
         columns = [preparer.quote(column.name) for column in table.columns]
         keys = [preparer.quote(column.name) for column in table.primary_key]
-        updates = [
-            f"{column} = {table.name}.{column} + excluded.{column}" if column == adding else f"{column} = excluded.{column}"
-            for column in columns
-            if column not in keys
-        ]
+        sums = {adding: f"{table.name}.{adding} + "}
+        updates = [f"{column} = {sums.get(column, '')}excluded.{column}" for column in columns if column not in keys]
         then = f"DO UPDATE SET {', '.join(updates)}" if updates else "DO NOTHING"
         tail = f"ON CONFLICT ({', '.join(keys)}) {then}"
         arrays = [next(name for kind, name in _ARRAYS.items() if isinstance(c.type, kind)) for c in table.columns]
         names = ", ".join(columns)
-        self._sqlite = f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))}) {tail}"  # noqa: S608
+        self._sqlite = f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))}) {tail}"
         unnested = ", ".join(f"%b::{array}" for array in arrays)
-        self._postgres = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({unnested}) {tail}"  # noqa: S608
+        self._postgres = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({unnested}) {tail}"
 
     def execute(self, connection: sa.Connection, rows: Sequence[Sequence[Any]]) -> None:
         if not rows:
@@ -51,7 +48,9 @@ class Upsert:
             cursor.close()
 
 
-def select_by(connection: sa.Connection, table: sa.Table, columns: Sequence[str], key: str, values: Sequence[str]) -> list[Any]:
+def select_by(
+    connection: sa.Connection, table: sa.Table, columns: Sequence[str], key: str, values: Sequence[str]
+) -> list[Any]:
     """The `columns` of the rows whose `key` is among `values`."""
     found: list[Any] = []
     for start in range(0, len(values), 10_000):

@@ -14,6 +14,7 @@ from orchestrator.database.tables import videos
 from orchestrator.domain.facts import Note
 from orchestrator.domain.times import iso
 from orchestrator.domain.video import VideoView, remember, video_view
+from orchestrator.log import Stored, note
 from projections import memo
 from projections.tables import Upsert, select_by
 
@@ -58,17 +59,18 @@ class Videos:
         self._rows.clear()
         self._pending = []
 
-    def prepare(self, connection: sa.Connection, events: Iterable[Any]) -> Changes:
+    def prepare(self, connection: sa.Connection, page: Iterable[Stored]) -> Changes:
         born: set[str] = set()
         told: defaultdict[str, list[Note]] = defaultdict(list)
-        for event in events:
+        for event in page:
             kind, _, name = event.originator_id.partition(":")
             if kind != "video":
                 continue
-            if event.originator_version == 1:
+            fact = note(event.topic, event.state)
+            if fact is None:
                 born.add(name)
             else:
-                told[name].append(event.note())
+                told[name].append(fact)
         self._load(connection, [name for name in told if name not in born])
         changes = Changes()
         self._pending = []
@@ -76,8 +78,8 @@ class Videos:
             if name in born:
                 self._rows[name] = Row()
             row = self._rows[name]
-            for note in told.get(name, ()):
-                remember(row.notes, note)
+            for fact in told.get(name, ()):
+                remember(row.notes, fact)
             view = video_view(row.notes)
             standing = Standing(view.state, view.bundle_id)
             changes.before[name], changes.after[name] = row.standing, standing

@@ -202,7 +202,8 @@ def list_bundles(
         "username": username,
     }
     page = _read(lambda c: query(c, **_given(filters), limit=limit, cursor=cursor))
-    show.page(page, json, "bundle_id", "country", "platform", "state", "warmed", "postable", "holds", "flags", "username")
+    columns = ("bundle_id", "country", "platform", "state", "warmed", "postable", "holds", "flags", "username")
+    show.page(page, json, *columns)
 
 
 @bundles.command("show")

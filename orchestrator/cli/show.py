@@ -96,9 +96,7 @@ def doctor(report: Report, json: bool) -> None:
     if json:
         _write_json(
             {
-                "settings": [
-                    {"variable": s.variable, "value": s.value, "source": s.source} for s in report.settings
-                ],
+                "settings": [{"variable": s.variable, "value": s.value, "source": s.source} for s in report.settings],
                 "findings": [{"level": f.level, "what": f.what, "detail": f.detail} for f in report.findings],
             }
         )

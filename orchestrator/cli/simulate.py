@@ -15,7 +15,7 @@ Url = Annotated[str | None, typer.Option(help="Where to; by default the service 
 SigningSecret = Annotated[
     str | None,
     typer.Option(
-        "--secret", envvar="SIMULATE_SECRET", help="What to sign with; by default the first webhook secret of the settings."
+        "--secret", envvar="SIMULATE_SECRET", help="What to sign with; by default the settings' first webhook secret."
     ),
 ]
 DialectName = Annotated[str, typer.Option("--dialect", help="article, or public (2026-05-25).")]
@@ -113,7 +113,7 @@ def blow(
     dialect: DialectName = "article",
     url: Url = None,
     secret: SigningSecret = None,
-    rate: Annotated[float | None, typer.Option(min=0.001, help="Webhooks per second; as fast as possible if not given.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Webhooks per second; none: all it takes.")] = None,
     duration: Annotated[float | None, typer.Option(min=0.1, help="Seconds. Without it and --count: 10.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="How many webhooks.")] = None,
     connections: Annotated[int, typer.Option(min=1, max=1000)] = 16,

@@ -50,7 +50,8 @@ class Database:
         self.is_sqlite = self.url.drivername == "sqlite"
         self.connections = connections
         self._lock_wait = lock_wait
-        options: dict[str, Any] = {"hide_parameters": True, "pool_size": connections, "max_overflow": 0, "pool_timeout": lock_wait}
+        options: dict[str, Any] = {"pool_size": connections, "max_overflow": 0, "pool_timeout": lock_wait}
+        options["hide_parameters"] = True  # Errors are logged, and parameters hold what senders sent.
         if self.is_sqlite:
             if self.url.database in (None, "", ":memory:"):
                 raise ValueError("an SQLite database in memory cannot be shared: name a file")

@@ -44,9 +44,7 @@ class Lease:
                 self.token = None
                 return False
             connection.execute(
-                statement.values(
-                    name=self.name, holder=self.holder, token=token, expires_at=now + TERM, ticked_at=now
-                )
+                statement.values(name=self.name, holder=self.holder, token=token, expires_at=now + TERM, ticked_at=now)
             )
         self.token = token
         return True

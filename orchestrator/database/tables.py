@@ -16,7 +16,6 @@ Name = sa.Text(collation="C").with_variant(sa.Text(), "sqlite")
 """Identifiers are compared byte by byte, which is also what cursors rely on."""
 
 
-
 class MessageId(sa.TypeDecorator[str]):
     """A message's id: `msg_` and 32 hex digits outside, their 16 bytes inside. The index on it is written at random
     places by every webhook, so each byte counts."""

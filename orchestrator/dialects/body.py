@@ -126,7 +126,8 @@ def _kind(value: Any) -> str:
 
 
 def _check(message: dict[str, Any]) -> None:
-    nodes, level, depth = 0, [message], 0
+    nodes, depth = 0, 0
+    level: list[Any] = [message]
     while level:
         depth += 1
         if depth > MAX_DEPTH:

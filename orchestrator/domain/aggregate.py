@@ -8,14 +8,14 @@ from typing import Any
 from eventsourcing.domain import BaseAggregate, CanInitAggregate
 from eventsourcing.utils import register_topic
 
-from orchestrator.domain.facts import KINDS, Event, Note
+from orchestrator.domain.facts import KINDS, DomainEvent, Note
 
 for _topic, _kind in KINDS.items():
     register_topic(_topic, _kind)
 
 
 @dataclass(frozen=True)
-class Registered(Event, CanInitAggregate[str]):
+class Registered(DomainEvent, CanInitAggregate[str]):
     """Base of the birth events. They are no facts, and histories do not show them."""
 
     originator_topic: str
@@ -24,7 +24,7 @@ class Registered(Event, CanInitAggregate[str]):
 class Remembering(BaseAggregate[str]):
     """Facts are applied by being remembered; states are read from the notes by pure functions."""
 
-    class Event(Event):  # type: ignore[no-redef]
+    class Event(DomainEvent):
         pass
 
     def __init__(self) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.domain.aggregate import Event, Registered, Remembering
-from orchestrator.domain.facts import PUBLIC, Key, Note
+from orchestrator.domain.aggregate import Registered, Remembering
+from orchestrator.domain.facts import PUBLIC, DomainEvent, Key, Note
 
 STATES = ("unknown", "created", "ready", "warming", "completed", "failed", "banned")
 
@@ -34,10 +34,11 @@ HOLDS = {
 """Hold: the facts that set it."""
 
 LIFTS = {
+    "suspended": frozenset({"AppealResolved"}),
     "uncovered": frozenset({"CoverageReactivated", "CoverageRenewed"}),
     "closed": frozenset({"BundlePublished"}),
 }
-"""Hold: the facts that lift it. An appeal's hold is lifted only by a resolution that accepted the appeal."""
+"""Hold: the facts that lift it; of an appeal's resolutions, only one that accepted it."""
 
 ACCOUNT_WIDE = frozenset(
     {
@@ -58,7 +59,7 @@ ACCOUNT_WIDE = frozenset(
 class Bundle(Remembering):
     TOPIC = "Bundle"
 
-    class Event(Event):
+    class Event(DomainEvent):
         TOPIC = "Bundle.Event"
 
     @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Account(Remembering):
 
     TOPIC = "Account"
 
-    class Event(Event):
+    class Event(DomainEvent):
         TOPIC = "Account.Event"
 
     @dataclass(frozen=True)
@@ -223,6 +224,7 @@ def bundle_view(
         spoken = [note for note in accounts.get(account, ()) if eras.account_at(note.key) == account]
         evidence += spoken
         facts += spoken
+    named = list(facts)
     for other in kin:
         theirs = Eras(other, accounts)
         facts += [
@@ -234,10 +236,16 @@ def bundle_view(
         ]
 
     remake = eras.last_remake
-    since = [note for note in facts if remake is None or note.key > remake.key]
+    since: dict[str, list[Note]] = {}
+    for note in facts:
+        if remake is None or note.key > remake.key:
+            since.setdefault(note.name, []).append(note)
     state, state_since = _state(since, remake)
     warmed = _warmed(since)
     holds = _holds(since)
+    # Account-wide facts of other bundles count for the account; whom to review is the bundle that was named.
+    if _asks_for_review(note for note in named if remake is None or note.key > remake.key):
+        holds = tuple(sorted([*holds, "needs_review"]))
     country, countries = _smallest(evidence, "country")
     platform, platforms = _smallest(evidence, "platform")
     flags = []
@@ -247,9 +255,9 @@ def bundle_view(
         flags.append("platform_contradiction")
     if eras.contradicted:
         flags.append("account_contradiction")
-    if any(note.name == "DistributionWarned" for note in since):
+    if "DistributionWarned" in since:
         flags.append("distribution_warning")
-    named = [note for note in facts if note.detail.get("username")]
+    introduced = [note for note in facts if note.detail.get("username")]
     return BundleView(
         platform=platform,
         country=country,
@@ -259,31 +267,24 @@ def bundle_view(
         postable=warmed and not holds and state not in ("unknown", "failed", "banned"),
         holds=holds,
         flags=tuple(flags),
-        username=max(named, key=lambda note: note.key).detail["username"] if named else None,
+        username=max(introduced, key=lambda note: note.key).detail["username"] if introduced else None,
         saved_account_id=eras.current,
         last_error=_last_error(facts),
         last_event_at=max((note.occurred_at for note in facts), default=None),
     )
 
 
-def _state(since: Sequence[Note], remake: Note | None) -> tuple[str, datetime | None]:
-    bans = [note.occurred_at for note in since if note.name == "BundleBanned"]
-    if bans:
-        return "banned", min(bans)
-    first_warming = min((note.key for note in since if note.name in WARMING), default=None)
+def _state(since: Mapping[str, Sequence[Note]], remake: Note | None) -> tuple[str, datetime | None]:
+    """`since`: the facts since the last remake, by name."""
+    if bans := since.get("BundleBanned"):
+        return "banned", min(note.occurred_at for note in bans)
     last: Note | None = None
-    for note in since:
-        if note.name not in LIFECYCLE:
-            continue
-        if (
-            note.name == "BundleReady"
-            and note.dialect == PUBLIC
-            and first_warming is not None
-            and first_warming < note.key
-        ):
-            continue
-        if last is None or note.key > last.key:
-            last = note
+    for name in LIFECYCLE:
+        for note in since.get(name, ()):
+            if name == "BundleReady" and note.dialect == PUBLIC and _warming_before(since, note.key):
+                continue
+            if last is None or note.key > last.key:
+                last = note
     if last is not None:
         return LIFECYCLE[last.name], last.occurred_at
     if remake is not None:
@@ -291,9 +292,13 @@ def _state(since: Sequence[Note], remake: Note | None) -> tuple[str, datetime | 
     return "unknown", None
 
 
-def _warmed(since: Sequence[Note]) -> bool:
+def _warming_before(since: Mapping[str, Sequence[Note]], key: Key) -> bool:
+    return any(note.key < key for name in WARMING for note in since.get(name, ()))
+
+
+def _warmed(since: Mapping[str, Sequence[Note]]) -> bool:
     def newest(name: str) -> Key | None:
-        return max((note.key for note in since if note.name == name), default=None)
+        return max((note.key for note in since.get(name, ())), default=None)
 
     completed = newest("WarmingCompleted")
     if completed is None:
@@ -302,29 +307,29 @@ def _warmed(since: Sequence[Note]) -> bool:
     return (failed is None or failed < completed) and (created is None or created < completed)
 
 
-def _holds(since: Sequence[Note]) -> tuple[str, ...]:
+def _holds(since: Mapping[str, Sequence[Note]]) -> tuple[str, ...]:
     holds: set[str] = set()
     for hold, setting in HOLDS.items():
-        set_at = max((note.occurred_at for note in since if note.name in setting), default=None)
+        set_at = max((note.occurred_at for name in setting for note in since.get(name, ())), default=None)
         if set_at is None:
             continue
-        lifts = LIFTS.get(hold, frozenset())
-        lifted_at = max((note.occurred_at for note in since if note.name in lifts or _accepted(note, hold)), default=None)
+        lifting = [note for name in LIFTS[hold] for note in since.get(name, ())]
+        lifted_at = max(
+            (n.occurred_at for n in lifting if n.name != "AppealResolved" or n.detail.get("outcome") == "accepted"),
+            default=None,
+        )
         if lifted_at is None or set_at >= lifted_at:
             holds.add(hold)
-    if any(
-        note.name == "CoverageEnded" or (note.name == "AccountRevealed" and note.detail.get("management_ended") is True)
-        for note in since
-    ):
+    revealed = since.get("AccountRevealed", ())
+    if "CoverageEnded" in since or any(note.detail.get("management_ended") is True for note in revealed):
         holds.add("closed")
-    resolved = max((note for note in since if note.name == "AppealResolved"), key=lambda note: note.key, default=None)
-    if resolved is not None and resolved.detail.get("outcome") is None:
-        holds.add("needs_review")
     return tuple(sorted(holds))
 
 
-def _accepted(note: Note, hold: str) -> bool:
-    return hold == "suspended" and note.name == "AppealResolved" and note.detail.get("outcome") == "accepted"
+def _asks_for_review(named: Iterable[Note]) -> bool:
+    """Whether the outcome of the newest appeal cannot be read."""
+    resolved = [note for note in named if note.name == "AppealResolved"]
+    return bool(resolved) and max(resolved, key=lambda note: note.key).detail.get("outcome") is None
 
 
 def _smallest(evidence: Iterable[Note], name: str) -> tuple[str | None, int]:

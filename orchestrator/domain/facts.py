@@ -43,7 +43,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Event(CanMutateAggregate[str]):
+class DomainEvent(CanMutateAggregate[str]):
     """Base of every domain event. `timestamp` is when we recorded it: the engine's `now`, never a wall clock."""
 
     originator_id: str
@@ -53,7 +53,7 @@ class Event(CanMutateAggregate[str]):
 
 
 @dataclass(frozen=True)
-class Fact(Event):
+class Fact(DomainEvent):
     """Base of every fact reported by TokPortal; `occurred_at` is the vendor's time, UTC.
 
     `account` is the vendor's `saved_account_id`; `country` is ISO 3166 alpha-2; `data` is what the vendor sent,
@@ -96,7 +96,7 @@ class Fact(Event):
 class BundleFact(Fact):
     """A fact about a bundle, or, where it names only an account, about every bundle of that account."""
 
-    keeps = ("username",)
+    keeps: ClassVar[tuple[str, ...]] = ("username",)
 
 
 class AccountRemade(BundleFact):
@@ -319,7 +319,7 @@ class SoundRestricted(VideoFact):
 
 
 @dataclass(frozen=True)
-class BundleMentioned(Event):
+class BundleMentioned(DomainEvent):
     """A video event named this bundle and so taught us its country, platform or account. No fact of its own:
     histories do not show it."""
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from orchestrator.domain.aggregate import Event, Registered, Remembering
-from orchestrator.domain.facts import KINDS, Note
+from orchestrator.domain.aggregate import Registered, Remembering
+from orchestrator.domain.facts import KINDS, DomainEvent, Note
 
 STATES = (
     "unknown",
@@ -40,7 +40,7 @@ METRICS = ("views", "likes", "shares", "comments")
 class Video(Remembering):
     TOPIC = "Video"
 
-    class Event(Event):
+    class Event(DomainEvent):
         TOPIC = "Video.Event"
 
     @dataclass(frozen=True)

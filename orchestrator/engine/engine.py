@@ -83,18 +83,19 @@ class Engine:
         A message that cannot be applied does not hold up the others: it is tried again alone, then quarantined.
         Raises `LeaseLostError`, or the database's error after nothing was written.
         """
-        for attempt in range(1, CONFLICT_TRIES + 1):
+        tries = CONFLICT_TRIES
+        while True:
             try:
                 return self._step()
             except IntegrityError:
                 self.forget()
-                if attempt == CONFLICT_TRIES:
+                tries -= 1
+                if not tries:
                     raise
                 logger.warning("events of this batch were already written; taking it again")
             except Exception:
                 self.forget()
                 raise
-        raise AssertionError("unreachable")
 
     def _step(self) -> int:
         with self._database.read() as connection:
@@ -108,8 +109,7 @@ class Engine:
             index = poison.index
         except sa.exc.DataError:
             # The database refused a value and does not say whose: they go one by one.
-            index = 0
-            for index, message in enumerate(taken):
+            for message in taken:
                 self.forget()
                 self._take_alone(message)
             return len(taken)
@@ -127,52 +127,59 @@ class Engine:
             self.forget()
             reason = f"the program could not apply it: {error}"[:500]
             logger.error("message %s is quarantined: %s", message.message_id, reason)
-            self._load_state()
-            batch = Batch([], [_mark(message, QUARANTINED, reason, 0, 0)], [], self._now or EPOCH)
-            self._commit(batch)
+            now = self._load_state()
+            self._commit(Batch([], [_mark(message, QUARANTINED, reason, self._first_position, 0)], [], now))
 
     def _take(self, messages: Sequence[Taken]) -> None:
         batch = self._decide(messages)
         self._commit(batch)
 
-    def _load_state(self) -> None:
+    def _load_state(self) -> datetime:
+        """Where the log and the order of messages end, and the time of the last event."""
         if self._now is not None:
-            return
+            return self._now
         with self._database.read() as connection:
             self._applied = self._inbox.last_applied(connection)
             head = self._log.head(connection)
             last = self._log.after(connection, head - 1, 1)
         self._first_position = head + 1
         self._now = self._mapper.event(*last[0][1:]).timestamp if last else EPOCH
+        return self._now
 
     def _decide(self, messages: Sequence[Taken]) -> Batch:
-        self._load_state()
-        assert self._now is not None
-        judged: dict[str, Judged] = {m.message_id: judge(m) for m in messages if m.kind != COMMAND}
-        targets = {m.message_id: _retry_target(m) for m in messages if m.kind == COMMAND}
+        now = self._load_state()
+        judged: dict[str, Judged] = {}
+        targets: dict[str, str] = {}
+        for index, message in enumerate(messages):
+            try:
+                if message.kind == COMMAND:
+                    targets[message.message_id] = _retry_target(message)
+                else:
+                    judged[message.message_id] = judge(message)
+            except Exception as error:
+                raise PoisonError(index, error) from error
         with self._database.read() as connection:
-            found = self._inbox.find(connection, [t for t in targets.values() if t is not None])
-            again = {name: judge(message) for name, (message, _) in found.items()}
+            found = self._inbox.find(connection, list(targets.values()))
+            again = {name: judge(message) for name, (message, _) in found.items() if message.kind != COMMAND}
             everything = [*judged.values(), *again.values()]
             claims = self._inbox.claims(connection, [_name(j.message) for j in everything])
             keys = [key for j in everything if j.reading is not None for key in touched(j.reading)]
             self._aggregates.load(connection, keys)
         statuses = {name: status for name, (_, status) in found.items()}
 
-        batch = Batch([], [], [], self._now)
+        batch = Batch([], [], [], now)
         for index, message in enumerate(messages):
             batch.now = max(batch.now, instant(message.received_at))
             try:
                 if message.kind == COMMAND:
                     target = targets[message.message_id]
-                    status = statuses.get(target or "")
+                    status = statuses.get(target)
                     # The target may have been taken in this very batch.
                     for mark, other in zip(batch.marks, messages, strict=False):
                         if other.message_id == target:
                             status = mark.status
                     refusal = _refusal(target, status)
                     if refusal is None:
-                        assert target is not None
                         retried = self._judge_again(again[target], message)
                         mark = self._settle(retried, claims, batch)
                         batch.again.append(mark)
@@ -244,12 +251,11 @@ def _mark(message: Taken, status: str, reason: str | None, first_position: int, 
     )
 
 
-def _retry_target(command: Taken) -> str | None:
-    target = msgspec.json.decode(command.body).get("message_id")
-    return target if isinstance(target, str) else None
+def _retry_target(command: Taken) -> str:
+    return str(msgspec.json.decode(command.body)["message_id"])
 
 
-def _refusal(target: str | None, status: str | None) -> str | None:
+def _refusal(target: str, status: str | None) -> str | None:
     """Why a message cannot be applied again; None if it can."""
     if status is None:
         return f"there is no message {target!r}"

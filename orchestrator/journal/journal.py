@@ -49,7 +49,8 @@ def message_id_of(space: str, event_id: str, digest: str) -> str:
 
 
 COLUMNS = (
-    "message_id, kind, endpoint, mode, dialect, event_id, id_source, digest, body, headers, actor, received_at, deliveries"
+    "message_id, kind, endpoint, mode, dialect, event_id, id_source, digest, body, headers, actor, received_at, "
+    "deliveries"
 )
 
 # Numbers are given in the order of arrival, rows inserted in the order of their ids: two doors that store the same
@@ -69,14 +70,14 @@ WITH given AS (
     INSERT INTO inbox (seq) SELECT seq FROM added
 )
 SELECT message_id FROM added
-"""  # noqa: S608
+"""
 POSTGRES_AGAIN = """
 UPDATE journal SET deliveries = journal.deliveries + again.times
 FROM (SELECT * FROM unnest(%b::bytea[], %b::int[]) AS t(message_id, times) ORDER BY message_id) AS again
 WHERE journal.message_id = again.message_id
 """
 SQLITE_ROW = f"({', '.join('?' * 13)})"
-SQLITE_APPEND = f"INSERT INTO journal ({COLUMNS}) VALUES {{rows}} ON CONFLICT (message_id) DO NOTHING"  # noqa: S608
+SQLITE_APPEND = f"INSERT INTO journal ({COLUMNS}) VALUES {{rows}} ON CONFLICT (message_id) DO NOTHING"
 SQLITE_LAST = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'journal'"
 SQLITE_QUEUE = "INSERT INTO inbox (seq) SELECT seq FROM journal WHERE seq > ?"
 SQLITE_AGAIN = "UPDATE journal SET deliveries = deliveries + ? WHERE message_id = ?"

@@ -104,7 +104,7 @@ class EventLog(ApplicationRecorder):
         return found
 
     def _select(self, connection: sa.Connection, where: str, parameters: tuple[Any, ...]) -> list[Stored]:
-        statement = f"SELECT {COLUMNS} FROM events WHERE {where}"  # noqa: S608
+        statement = f"SELECT {COLUMNS} FROM events WHERE {where}"
         cursor: Any = connection.connection.cursor()
         try:
             if self._database.is_sqlite:

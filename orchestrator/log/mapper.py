@@ -9,13 +9,64 @@ import msgspec
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 from eventsourcing.utils import get_topic, resolve_topic
 
-# Importing the aggregates registers their topics.
-import orchestrator.domain.bundle
-import orchestrator.domain.video
-from orchestrator.domain.facts import Event
+from orchestrator.domain.bundle import Account, Bundle
+from orchestrator.domain.facts import KINDS, DomainEvent, Note
+from orchestrator.domain.video import Video
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+AGGREGATES = (Bundle, Video, Account)
+"""Whose events are in the log. To import them registers their topics."""
+
+
+class _Fact(msgspec.Struct):
+    """The members of a stored fact, or of a mention, that its note is made of."""
+
+    occurred_at: datetime
+    event_id: str
+    dialect: str
+    bundle_id: str | None = None
+    account: str | None = None
+    country: str | None = None
+    platform: str | None = None
+    data: dict[str, Any] = {}
+
+
+class _Birth(msgspec.Struct):
+    timestamp: datetime
+
+
+_decode_fact = msgspec.json.Decoder(_Fact).decode
+_decode_birth = msgspec.json.Decoder(_Birth).decode
+_KEEPS = {name: getattr(kind, "keeps", ()) for name, kind in KINDS.items()}
+
+
+def note(topic: str, state: bytes) -> Note | None:
+    """The note of a stored fact, without making the event first; None for an event that is no fact. For readers that
+    fold the whole log."""
+    keeps = _KEEPS.get(topic)
+    if keeps is None:
+        return None
+    fact = _decode_fact(state)
+    data = fact.data
+    return Note(
+        topic,
+        fact.occurred_at,
+        fact.event_id,
+        fact.dialect,
+        fact.bundle_id,
+        fact.account,
+        fact.country,
+        fact.platform,
+        {name: data[name] for name in keeps if name in data},
+    )
+
+
+def recorded_at(state: bytes) -> datetime:
+    """When the event was recorded."""
+    return _decode_birth(state).timestamp
 
 
 class EventMapper(Mapper[str]):
@@ -33,12 +84,12 @@ class EventMapper(Mapper[str]):
         originator_version = state.pop("originator_version")
         return StoredEvent(originator_id, originator_version, get_topic(type(domain_event)), _encode(state))
 
-    def to_domain_event(self, stored_event: StoredEvent) -> Event:
+    def to_domain_event(self, stored_event: StoredEvent) -> DomainEvent:
         return self.event(
             stored_event.originator_id, stored_event.originator_version, stored_event.topic, stored_event.state
         )
 
-    def event(self, originator_id: Any, originator_version: int, topic: str, state: bytes) -> Event:
+    def event(self, originator_id: Any, originator_version: int, topic: str, state: bytes) -> DomainEvent:
         """The event with these stored parts. Raises the library's TopicError for a topic that nobody knows."""
         kind = resolve_topic(topic)
         values = _decode(state)
@@ -47,6 +98,6 @@ class EventMapper(Mapper[str]):
             values["occurred_at"] = datetime.fromisoformat(values["occurred_at"])
         values["originator_id"] = originator_id
         values["originator_version"] = originator_version
-        event: Event = object.__new__(kind)
+        event: DomainEvent = object.__new__(kind)
         event.__dict__.update(values)
         return event

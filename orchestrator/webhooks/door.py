@@ -212,7 +212,8 @@ async def _read(receive: Receive, limit: int) -> bytes:
 
 def _challenge(query: bytes) -> bytes:
     try:
-        given = [value for name, value in parse_qsl(query.decode("ascii"), True, errors="strict") if name == "challenge"]
+        members = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict")
+        given = [value for name, value in members if name == "challenge"]
     except (UnicodeDecodeError, ValueError):
         given = []
     if len(given) != 1 or not CHALLENGE.fullmatch(given[0]):

@@ -503,7 +503,6 @@ def test_news_of_one_bundle_is_its_own(name: str) -> None:
     assert (seen["b"].state, seen["b"].holds, seen["b"].flags, seen["b"].last_error) == ("completed", (), (), None)
 
 
-@pytest.mark.xfail(reason="an unreadable appeal asks for review of every bundle of the account", strict=True)
 def test_review_is_asked_for_the_bundle_that_was_named() -> None:
     seen = views(
         {

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
-import secrets
-from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -19,9 +16,9 @@ from orchestrator.api.problems import Problem, unavailable
 from orchestrator.api.queries.messages import list_messages, message_exists, message_item
 from orchestrator.api.schemas import STATUS, listing, record, ref
 from orchestrator.journal import Message
+from orchestrator.journal.commands import retry_command
 from orchestrator.journal.group_commit import JournalFullError, JournalUnavailableError
 from orchestrator.journal.inbox import APPLIED, PENDING, REFUSED
-from orchestrator.journal.journal import COMMAND, LIVE
 
 LARGEST_BODY = 64 * 1024
 BODY_TIMEOUT = 10.0
@@ -45,27 +42,19 @@ async def retry(call: Call) -> Response:
     target = call.path["id"]
     if not await call.read(message_exists, target):
         raise not_found("message")
-    return await give(call, {"command": "retry", "message_id": target, "reason": reason})
-
-
-async def give(call: Call, command: dict[str, Any]) -> Response:
-    """Journals the command; with `Prefer: wait=N` the answer is held until it was applied."""
-    body = msgspec.json.encode(command)
-    message_id = "msg_" + secrets.token_hex(16)
-    message = Message(
-        message_id=message_id,
-        kind=COMMAND,
+    command = retry_command(
+        target,
+        reason,
         endpoint="api",
-        mode=LIVE,
-        dialect=None,
-        event_id=None,
-        id_source=None,
-        digest=hashlib.sha256(body).hexdigest(),
-        body=body,
-        headers="{}",
-        actor=msgspec.json.encode({"kind": "person", "name": call.caller.name}).decode(),
+        name=call.caller.name,
         received_at=call.runtime.services.clock.microseconds(),
     )
+    return await give(call, command)
+
+
+async def give(call: Call, message: Message) -> Response:
+    """Journals the command; with `Prefer: wait=N` the answer is held until it was applied."""
+    message_id = message.message_id
     try:
         await call.runtime.services.group_commit.append(message, APPEND_TIMEOUT)
     except (JournalFullError, JournalUnavailableError):
