@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 
 POSTGRES_DRIVER = "postgresql+psycopg"
 BUSY = ("SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_LOCKED")
+DATA_ERRORS = (psycopg.DataError, sqlite3.DataError, sa.exc.DataError, UnicodeError, OverflowError)
+"""What the drivers raise for a value that the database cannot hold."""
 LOCK_WAIT = 10.0
 """Seconds that a transaction waits for a lock before it fails."""
 

@@ -134,16 +134,23 @@ def _post(kind: type[Fact], data: dict[str, Any]) -> tuple[type[Fact], dict[str,
     return kind, data
 
 
+ACCEPTED = frozenset("accepted approved granted successful succeeded success won reinstated lifted".split())
+REFUSED = frozenset(
+    "refused rejected not_accepted not_approved denied declined unsuccessful failed lost upheld".split()
+)
+
+
 def _outcome(data: Mapping[str, Any]) -> str | None:
+    """`accepted`, `refused`, or None for what cannot be read: only whole words that leave no doubt are taken."""
     if type(data.get("accepted")) is bool:
         return "accepted" if data["accepted"] else "refused"
     for name in OUTCOMES:
         word = data.get(name)
         if type(word) is not str:
             continue
-        word = word.lower()
-        if any(part in word for part in ("refus", "reject", "denied", "not_accepted", "unsuccessful", "fail")):
-            return "refused"
-        if any(part in word for part in ("accept", "approved", "success", "granted", "won")):
+        word = word.strip().lower().replace(" ", "_").replace("-", "_").removeprefix("appeal_")
+        if word in ACCEPTED:
             return "accepted"
+        if word in REFUSED:
+            return "refused"
     return None

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-import sqlalchemy as sa
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
-from orchestrator.database import Database, Lease
+from orchestrator.database import DATA_ERRORS, Database, Lease
 from orchestrator.engine.aggregates import LoadedAggregates
 from orchestrator.engine.decide import EPOCH, Judged, apply, instant, judge, touched
 from orchestrator.journal.inbox import (
@@ -107,7 +106,7 @@ class Engine:
             return len(taken)
         except PoisonError as poison:
             index = poison.index
-        except sa.exc.DataError:
+        except DATA_ERRORS:
             # The database refused a value and does not say whose: they go one by one.
             for message in taken:
                 self.forget()
@@ -123,9 +122,9 @@ class Engine:
     def _take_alone(self, message: Taken) -> None:
         try:
             self._take([message])
-        except (PoisonError, sa.exc.DataError) as error:
+        except (PoisonError, *DATA_ERRORS) as error:
             self.forget()
-            reason = f"the program could not apply it: {error}"[:500]
+            reason = _printable(f"the program could not apply it: {error}"[:500])
             logger.error("message %s is quarantined: %s", message.message_id, reason)
             now = self._load_state()
             self._commit(Batch([], [_mark(message, QUARANTINED, reason, self._first_position, 0)], [], now))
@@ -169,26 +168,21 @@ class Engine:
 
         batch = Batch([], [], [], now)
         for index, message in enumerate(messages):
-            batch.now = max(batch.now, instant(message.received_at))
             try:
                 if message.kind == COMMAND:
                     target = targets[message.message_id]
-                    status = statuses.get(target)
-                    # The target may have been taken in this very batch.
-                    for mark, other in zip(batch.marks, messages, strict=False):
-                        if other.message_id == target:
-                            status = mark.status
-                    refusal = _refusal(target, status)
+                    refusal = _refusal(target, statuses.get(target))
                     if refusal is None:
                         retried = self._judge_again(again[target], message)
                         mark = self._settle(retried, claims, batch)
                         batch.again.append(mark)
                         statuses[target] = mark.status
-                    batch.marks.append(
-                        _mark(message, APPLIED if refusal is None else REFUSED, refusal, self._next(batch), 0)
-                    )
+                    status = APPLIED if refusal is None else REFUSED
+                    mark = _mark(message, status, refusal, self._next(batch), 0)
                 else:
-                    batch.marks.append(self._settle(judged[message.message_id], claims, batch))
+                    mark = self._settle(judged[message.message_id], claims, batch)
+                batch.marks.append(mark)
+                statuses[message.message_id] = mark.status
             except Exception as error:
                 raise PoisonError(index, error) from error
         return batch
@@ -197,19 +191,20 @@ class Engine:
         """Its times are held against the receipt of the retry."""
         return judge(judged.message._replace(received_at=command.received_at))
 
-    def _settle(self, judged: Judged, claims: set[tuple[str, str]], batch: Batch) -> Mark:
+    def _settle(self, judged: Judged, claims: dict[tuple[str, str], int], batch: Batch) -> Mark:
         """Applies one webhook, unless its event id belongs to another message."""
         message, status, reason = judged.message, judged.status, judged.reason
         first = self._next(batch)
         events: list[StoredEvent] = []
         if status in CLAIMING:
-            if _name(message) in claims:
+            if claims.setdefault(_name(message), message.seq) != message.seq:
                 status, reason = CONFLICT, "another message with this event id and other content came first"
-            else:
-                claims.add(_name(message))
-                if judged.reading is not None:
-                    apply(judged.reading, message, self._aggregates, batch.now)
-                    events = [self._mapper.to_stored_event(event) for event in self._aggregates.collect()]
+            elif judged.reading is not None:
+                now = max(batch.now, instant(message.received_at))
+                apply(judged.reading, message, self._aggregates, now)
+                events = [self._mapper.to_stored_event(event) for event in self._aggregates.collect()]
+                if events:
+                    batch.now = now
         if status not in (APPLIED, TESTED):
             logger.warning("message %s is %s: %s", message.message_id, status, reason)
         batch.events += events
@@ -232,6 +227,11 @@ class Engine:
         self._first_position += len(batch.events)
         self._now = batch.now
         self._aggregates.trim()
+
+
+def _printable(text: str) -> str:
+    """`text` as every database takes it: PostgreSQL stores no NUL, and neither encodes half a surrogate pair."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 def _name(message: Taken) -> tuple[str, str]:

@@ -80,12 +80,12 @@ class Inbox:
         )
         return {(taken := _taken(row[:-1])).message_id: (taken, row[-1]) for row in rows}
 
-    def claims(self, connection: sa.Connection, names: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Which of these (event id, dialect) already belong to a message."""
+    def claims(self, connection: sa.Connection, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Which of these (event id, dialect) belong to a message already, and to which (its `seq`)."""
         wanted = list(names)
         event_ids = list({event_id for event_id, _ in wanted})
         if not event_ids:
-            return set()
+            return {}
         if self._database.is_sqlite:
             found: list[Any] = []
             for start in range(0, len(event_ids), 10_000):
@@ -93,14 +93,16 @@ class Inbox:
                 marks = ",".join("?" * len(part))
                 found += self._rows(
                     connection,
-                    f"SELECT event_id, dialect FROM marks WHERE claim = 0 AND event_id IN ({marks})",
+                    f"SELECT event_id, dialect, seq FROM marks WHERE claim = 0 AND event_id IN ({marks})",
                     tuple(part),
                 )
         else:
             found = self._rows(
-                connection, "SELECT event_id, dialect FROM marks WHERE claim = 0 AND event_id = ANY(?)", (event_ids,)
+                connection,
+                "SELECT event_id, dialect, seq FROM marks WHERE claim = 0 AND event_id = ANY(?)",
+                (event_ids,),
             )
-        return {(row[0], row[1]) for row in found} & set(wanted)
+        return {(event_id, dialect): seq for event_id, dialect, seq in found}
 
     def last_applied(self, connection: sa.Connection) -> int:
         return int(connection.exec_driver_sql("SELECT coalesce(max(applied_seq), 0) FROM marks").scalar_one())

@@ -342,7 +342,7 @@ def test_the_public_dialect_under_every_endpoint(server: Server) -> None:
 
 
 def test_a_message_is_journalled_as_it_came(server: Server) -> None:
-    message = article("bundle.created", fresh("bdl"), data={"username": "ünïcode 🎬 \\ \" </script>"})
+    message = article("bundle.created", fresh("bdl"), data={"username": 'ünïcode 🎬 \\ " </script>'})
     body = json.dumps(message, indent=3, ensure_ascii=False).encode()
     item = server.judged(server.deliver(body))
     assert item["body"].encode() == body
@@ -415,7 +415,9 @@ def test_one_event_through_several_endpoints_and_secrets_counts_once(server: Ser
     assert (item["deliveries"], item["status"]) == (4, "applied")
 
     conflicting = message | {"country": "FR"}
-    assert server.judged(server.deliver(conflicting, secret=ACCOUNTS_SECRET, endpoint="accounts"))["status"] == "conflict"
+    assert (
+        server.judged(server.deliver(conflicting, secret=ACCOUNTS_SECRET, endpoint="accounts"))["status"] == "conflict"
+    )
 
 
 def test_the_same_id_with_other_content_is_a_conflict_and_changes_nothing(server: Server) -> None:

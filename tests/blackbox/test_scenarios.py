@@ -63,7 +63,8 @@ def told(server: Server) -> Told:
         streamed,
         listed={kind: by_id(kind, server.items(f"/api/{kind}")) for kind in ("bundles", "videos")},
         printed={
-            kind: by_id(kind, server.cli_json(kind, "list", "--limit", "500")["items"]) for kind in ("bundles", "videos")
+            kind: by_id(kind, server.cli_json(kind, "list", "--limit", "500")["items"])
+            for kind in ("bundles", "videos")
         },
     )
 
@@ -159,9 +160,7 @@ def test_a_bundle_shows_what_was_told_of_it(told: Told) -> None:
 
 def test_every_event_is_told_once_however_often_it_was_delivered(told: Told) -> None:
     facts = [item["cause"]["event_id"] for item in told.log if item["event"] in FACTS.values()]
-    sent = {
-        message["id"] for name, scenario in SCENARIOS.items() for message in told.named(name, scenario["messages"])
-    }
+    sent = {message["id"] for name, scenario in SCENARIOS.items() for message in told.named(name, scenario["messages"])}
     assert sorted(facts) == sorted(sent)
     (message,) = told.server.journalled(told.named("the same, every delivery three times", "evt_a01"))
     assert message["deliveries"] == 3

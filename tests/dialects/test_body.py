@@ -214,7 +214,10 @@ def test_article_may_name_its_event_in_three_places(message: dict[str, Any], eve
         b'{"id":"evt_1","n":NaN}',
         b"\xff",
         b"",
+        b'{"id":"evt_1","a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"id":"evt_1","a":"\\ud800"}',
     ],
+    ids=lambda body: body[:20],
 )
 def test_message_without_a_usable_id_gets_one_derived_from_its_digest(body: bytes) -> None:
     for dialect in DIALECTS:
