@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with deadlines on how slowly a request may arrive, which uvicorn itself does not have."""
+"""uvicorn's HTTP protocol, with deadlines on how slowly a request may arrive, and one write for each answer."""
 
 from __future__ import annotations
 
@@ -19,6 +19,35 @@ TOO_SLOW = (
 )
 
 
+class Corked:
+    """A transport that sends what is written in one turn of the event loop at once. uvicorn writes the head and the
+    body of an answer apart, and each write is a system call that costs as much as taking the message."""
+
+    __slots__ = ("_chunks", "_loop", "_transport")
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._chunks: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._chunks:
+            self._loop.call_soon(self._flush)
+        self._chunks.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._chunks:
+            self._transport.write(b"".join(self._chunks))
+            self._chunks.clear()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class PunctualProtocol(HttpToolsProtocol):
     """Answers 408 to a request that does not arrive in time, and closes connections that send nothing at all: each of
     them would hold a socket for ever. One timer per request does it for every route; a time-out in the webhook door
@@ -27,7 +56,7 @@ class PunctualProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
         self._timer = self.loop.call_later(FIRST_BYTE_WITHIN, transport.close)
 
     def on_message_begin(self) -> None:

@@ -64,6 +64,9 @@ def identify(dialect: str, body: bytes) -> Identity:
     """Never raises: what cannot be parsed is known by its bytes."""
     try:
         message = _decoder.decode(body.decode())
+        if _brackets(body) >= MAX_DEPTH and _depth(message) > MAX_DEPTH:
+            # Whether such a body can be parsed depends on how deep the caller's own stack is.
+            raise RecursionError
         if type(message) is dict and "signature" in message:
             content = _canonical.encode({name: value for name, value in message.items() if name != "signature"})
         else:
@@ -115,10 +118,29 @@ def _is_plain(body: bytes) -> bool:
     a long text or many values, too few brackets to nest deep, no long number, no escaped characters."""
     return (
         len(body) <= MAX_STRING
-        and body.count(b"{") + body.count(b"[") < MAX_DEPTH
+        and _brackets(body) < MAX_DEPTH
         and b"\\" not in body
         and _LONG_NUMBER.search(body) is None
     )
+
+
+def _brackets(body: bytes) -> int:
+    """At least as many as the levels of nesting."""
+    return body.count(b"{") + body.count(b"[")
+
+
+def _depth(value: Any) -> int:
+    depth = 0
+    level = [value]
+    while level:
+        depth += 1
+        level = [
+            inner
+            for holder in level
+            if type(holder) in (dict, list)
+            for inner in (holder.values() if type(holder) is dict else holder)
+        ]
+    return depth
 
 
 def _kind(value: Any) -> str:

@@ -111,11 +111,12 @@ def video_view(notes: Sequence[Note]) -> VideoView:
         if KINDS[note.name].state is not None and note.bundle_id is not None:
             slots.setdefault(note.bundle_id, []).append(note)
     live = max(slots, key=lambda bundle_id: slots[bundle_id][-1].key, default=None)
+    posts = [note for facts in slots.values() for note in facts if note.name == "VideoPosted"]
+    # A post on any bundle ends the video's way: what is under way elsewhere is no longer wanted.
     attempts = tuple(
-        _attempt(number, bundle_id, facts, live=bundle_id == live)
+        _attempt(number, bundle_id, facts, live=bundle_id == live and not posts)
         for number, (bundle_id, facts) in enumerate(slots.items(), start=1)
     )
-    posts = [note for facts in slots.values() for note in facts if note.name == "VideoPosted"]
     first_post = min(posts, key=lambda note: note.key, default=None)
     flags = {FLAGS[note.name] for note in notes if note.name in FLAGS}
     if sum(attempt.state == "posted" for attempt in attempts) > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -159,7 +159,7 @@ class Engine:
                 raise PoisonError(index, error) from error
         with self._database.read() as connection:
             found = self._inbox.find(connection, list(targets.values()))
-            again = {name: judge(message) for name, (message, _) in found.items() if message.kind != COMMAND}
+            again = self._judge_targets(messages, targets, found)
             everything = [*judged.values(), *again.values()]
             claims = self._inbox.claims(connection, [_name(j.message) for j in everything])
             keys = [key for j in everything if j.reading is not None for key in touched(j.reading)]
@@ -171,7 +171,7 @@ class Engine:
             try:
                 if message.kind == COMMAND:
                     target = targets[message.message_id]
-                    refusal = _refusal(target, statuses.get(target))
+                    refusal = _refusal(target, statuses.get(target), again)
                     if refusal is None:
                         retried = self._judge_again(again[target], message)
                         mark = self._settle(retried, claims, batch)
@@ -186,6 +186,21 @@ class Engine:
             except Exception as error:
                 raise PoisonError(index, error) from error
         return batch
+
+    def _judge_targets(
+        self, messages: Sequence[Taken], targets: dict[str, str], found: dict[str, tuple[Taken, str]]
+    ) -> dict[str, Judged]:
+        """The webhooks that commands want applied again, so that their aggregates can be loaded with the rest."""
+        judged: dict[str, Judged] = {}
+        for index, message in enumerate(messages):
+            target, _ = found.get(targets.get(message.message_id, ""), (None, None))
+            if target is None or target.kind == COMMAND:
+                continue
+            try:
+                judged[target.message_id] = judge(target)
+            except Exception as error:
+                raise PoisonError(index, error) from error
+        return judged
 
     def _judge_again(self, judged: Judged, command: Taken) -> Judged:
         """Its times are held against the receipt of the retry."""
@@ -255,10 +270,12 @@ def _retry_target(command: Taken) -> str:
     return str(msgspec.json.decode(command.body)["message_id"])
 
 
-def _refusal(target: str, status: str | None) -> str | None:
+def _refusal(target: str, status: str | None, webhooks: Container[str]) -> str | None:
     """Why a message cannot be applied again; None if it can."""
     if status is None:
         return f"there is no message {target!r}"
+    if target not in webhooks:
+        return "a command cannot be applied again; give it anew"
     if status in (QUARANTINED, UNRECOGNISED):
         return None
     return f"a message that is {status} cannot be applied again; only quarantined and unrecognised ones can"

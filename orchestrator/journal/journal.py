@@ -100,8 +100,11 @@ class Journal:
     def append(self, messages: Sequence[Message]) -> list[Appended]:
         """Stores all of `messages` in one commit and tells which of them were known, in their order.
 
-        Returns only when they are on disk; raises SQLAlchemy's errors when they are not, or when nobody can tell.
+        Returns only when they are on disk; raises SQLAlchemy's or the driver's errors when they are not, or when nobody
+        can tell.
         """
+        if not messages:
+            return []
         first: dict[str, Message] = {}
         deliveries: dict[str, int] = {}
         for message in messages:

@@ -44,7 +44,7 @@ def micros(time: datetime) -> int:
 
 
 def body(id: str | None = "evt_1", event: str = "bundle.ready", minute: float = 0, **members: Any) -> dict[str, Any]:
-    message = {
+    message: dict[str, Any] = {
         "id": id,
         "event": event,
         "timestamp": at(minute).isoformat(),
@@ -469,19 +469,49 @@ def test_retry_that_fails_again_spoils_the_command_only(database: Database, pois
     assert told(database) == [("BundleReady", "evt_2")]
 
 
-def test_message_that_cannot_even_be_read_does_not_hold_up_the_others(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Bodies with one of these in them raise when they are read, as a bug of ours would make them."""
+    cursed: list[bytes] = []
     healthy = dialects.read
 
     def read(dialect: str, body: bytes, received_at: datetime) -> dialects.Reading:
-        if b"evt_2" in body:
+        if any(part in body for part in cursed):
             raise ZeroDivisionError
         return healthy(dialect, body, received_at)
 
     monkeypatch.setattr(dialects, "read", read)
+    return cursed
+
+
+def test_message_that_cannot_even_be_read_does_not_hold_up_the_others(
+    database: Database, unreadable: list[bytes]
+) -> None:
+    unreadable.append(b"evt_2")
     messages = [webhook(body("evt_1")), webhook(body("evt_2")), webhook(body("evt_3"))]
     assert taken(database, *messages) == ["applied", "quarantined", "applied"]
+    unreadable.clear()
+    assert taken(database, retry(messages[1].message_id)) == ["applied"]
+    assert status(database, messages[1]) == "applied"
+
+
+def test_retry_of_what_still_cannot_be_read_spoils_the_command_only(
+    database: Database, unreadable: list[bytes]
+) -> None:
+    unreadable.append(b'"id": "evt_1"')
+    message = webhook(body("evt_1"))
+    command = retry(message.message_id)
+    assert taken(database, message) == ["quarantined"]
+    assert taken(database, command, webhook(body("evt_2"))) == ["quarantined", "applied"]
+    assert status(database, message) == "quarantined"
+
+
+def test_retry_of_a_command_that_could_not_be_applied_is_refused(database: Database, poison: list[str]) -> None:
+    poison.append("evt_1")
+    message = webhook(body("evt_1"))
+    command = retry(message.message_id)
+    assert taken(database, message, command) == ["quarantined", "quarantined"]
+    assert taken(database, retry(command.message_id)) == ["refused"]
 
 
 def test_value_that_the_database_refuses_does_not_hold_up_the_others(
@@ -613,7 +643,7 @@ def eventful_journal() -> list[Message]:
         early,
     ]
     for number in range(1, 12):
-        members = {"bundle_id": f"bdl_{number % 3}", "minute": 20 - number}
+        members: dict[str, Any] = {"bundle_id": f"bdl_{number % 3}", "minute": 20 - number}
         messages += [
             webhook(body(f"evt_{number}", "bundle.warming_started", **members), received=next(received)),
             webhook(
