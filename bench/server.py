@@ -18,21 +18,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from orchestrator.clock import RealClock
-from orchestrator.database import Database
 from orchestrator.http_protocol import PunctualProtocol
-from orchestrator.journal import Journal
 from orchestrator.journal.group_commit import GroupCommit
-from orchestrator.service import JOURNAL_WAIT, SWITCH_INTERVAL, Front, build_door
+from orchestrator.service import Front, build_door
 from orchestrator.settings import Settings
 from orchestrator.supervisor import Supervisor
 from orchestrator.webhooks.signature import Verifier
-from orchestrator.worker import WORKERS, tune_collector
+from orchestrator.worker import JOURNAL, WORKERS, tune_collector
 
 
 def main(port: int, *, working: bool) -> None:
     settings = Settings.load(os.environ, Path.cwd())
-    database = Database(settings.database_url.reveal(), connections=1, lock_wait=JOURNAL_WAIT)
-    group_commit = GroupCommit(Journal(database))
+    group_commit = GroupCommit([sys.executable, "-m", "orchestrator", "worker", JOURNAL])
     supervisor = Supervisor(list(WORKERS) if working else [], {})
     verifier = Verifier([secret.reveal() for secret in settings.webhook_secrets])
 
@@ -47,11 +44,10 @@ def main(port: int, *, working: bool) -> None:
         group_commit.start(asyncio.get_running_loop())
         supervisor.start()
         yield
-        await asyncio.to_thread(group_commit.stop)
+        await group_commit.stop()
         await supervisor.stop()
 
     app = Starlette(routes=[Route("/bare", bare, methods=["POST"])], lifespan=lifespan)
-    sys.setswitchinterval(SWITCH_INTERVAL)
     tune_collector()
     uvicorn.run(
         Front(build_door(settings, group_commit, RealClock()), app),

@@ -93,9 +93,9 @@ def _examine_settings(settings: Settings, _: Mask) -> Iterator[Finding]:
     for warning in settings.warnings:
         yield Finding(WARNING, "settings", warning)
     if settings.mode is Mode.SANDBOX:
-        yield Finding(OK, "mode", "sandbox: commands go to the bundled look-alike, never to TokPortal")
+        yield Finding(OK, "mode", "sandbox: a world of its own, which never reaches TokPortal")
     elif settings.mode is Mode.LIVE:
-        yield Finding(OK, "mode", "live: commands go to TokPortal")
+        yield Finding(OK, "mode", "live: this version sends no commands yet")
     elif settings.tokportal_api_key is None:
         yield Finding(WARNING, "mode", "observe, without TOKPORTAL_API_KEY: nothing can be looked up at TokPortal")
     else:
@@ -281,7 +281,7 @@ def _examine_secrets(settings: Settings, endpoints: Endpoints) -> Iterator[Findi
         yield Finding(
             ERROR if settings.mode is Mode.LIVE else WARNING,
             "webhook secrets",
-            "none: every webhook is refused, set TOKPORTAL_WEBHOOK_SECRET or run `orchestrator webhooks register`",
+            "none: every webhook is refused: set TOKPORTAL_WEBHOOK_SECRET",
         )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -11,6 +12,8 @@ FIRST_BYTE_WITHIN = 10.0
 """Seconds from the connection to the first byte of its first request."""
 REQUEST_WITHIN = 3.0
 """Seconds from the first byte of a request to its last."""
+SWEEP = 0.2
+"""Seconds between two looks for late requests."""
 
 _TITLE = b'{"type":"about:blank","title":"The request took too long to arrive","status":408}'
 TOO_SLOW = (
@@ -50,38 +53,46 @@ class Corked:
 
 class PunctualProtocol(HttpToolsProtocol):
     """Answers 408 to a request that does not arrive in time, and closes connections that send nothing at all: each of
-    them would hold a socket for ever. One timer per request does it for every route; a time-out in the webhook door
-    would cost more than reading the message."""
+    them would hold a socket for ever. One look at all connections now and then does it for every route; a timer for
+    each request would cost as much as checking its signature."""
 
-    _timer: asyncio.TimerHandle | None = None
+    _due: float | None = None
+    _is_begun = False
+    _sweeping: ClassVar[WeakSet[asyncio.AbstractEventLoop]] = WeakSet()
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
-        self._timer = self.loop.call_later(FIRST_BYTE_WITHIN, transport.close)
+        self._due = self.loop.time() + FIRST_BYTE_WITHIN
+        if self.loop not in self._sweeping:
+            self._sweeping.add(self.loop)
+            self.loop.call_later(SWEEP, _sweep, self.loop, self.connections)
 
     def on_message_begin(self) -> None:
-        self._stop_timer()
-        self._timer = self.loop.call_later(REQUEST_WITHIN, self._give_up)
+        self._due = self.loop.time() + REQUEST_WITHIN
+        self._is_begun = True
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        self._stop_timer()
+        self._due = None
         super().on_message_complete()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
-        super().connection_lost(exc)
-
-    def _give_up(self) -> None:
-        self._timer = None
+    def close_if_late(self, now: float) -> None:
+        """Ends the connection if its request is overdue at `now`, on the event loop's clock."""
+        if self._due is None or now < self._due:
+            return
+        self._due = None
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and cycle.response_started and not cycle.response_complete:
             return  # An early answer is on its way, such as a refusal; it ends the connection itself.
         if not self.transport.is_closing():
-            self.transport.write(TOO_SLOW)
+            if self._is_begun:
+                self.transport.write(TOO_SLOW)
             self.transport.close()
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+
+def _sweep(loop: asyncio.AbstractEventLoop, connections: set[Any]) -> None:
+    now = loop.time()
+    for connection in list(connections):
+        if isinstance(connection, PunctualProtocol):
+            connection.close_if_late(now)
+    loop.call_later(SWEEP, _sweep, loop, connections)

@@ -14,6 +14,7 @@ FOLDER: Final = "secrets"
 """Name of the folder inside the data directory."""
 
 _WEBHOOK: Final = "webhook"
+_SANDBOX: Final = "sandbox"
 _BYTES: Final = 32
 
 
@@ -71,20 +72,26 @@ def split_secrets(text: str) -> tuple[Secret, ...]:
 def sandbox_secret(data_dir: Path) -> Secret:
     """The webhook secret of a sandbox world: made at the first call, the same ever after.
 
-    It is kept in `data_dir/secrets/webhook`, readable by its owner alone. Processes that call this at the same time
+    It is kept in `data_dir/secrets/sandbox`, out of the way of `stored_secrets`, readable by its owner alone. Processes that call this at the same time
     all get the one secret that was stored first.
 
     Raises:
         OSError: the file cannot be read or written.
         ValueError: the file is blank, which this program never leaves behind.
     """
-    path = data_dir / FOLDER / _WEBHOOK
+    path = data_dir / FOLDER / _SANDBOX
     if not path.exists():
         _create(path, secrets.token_hex(_BYTES))
     secret = _read(path)
     if secret is None:
         raise ValueError(f"{path} holds no secret: delete the file, and a new one is made.")
     return secret
+
+
+def known_sandbox_secret(data_dir: Path) -> Secret | None:
+    """The secret of the sandbox world that lives in `data_dir`, if one does. Raises OSError."""
+    path = data_dir / FOLDER / _SANDBOX
+    return _read(path) if path.is_file() else None
 
 
 def stored_secrets(data_dir: Path) -> list[Secret]:

@@ -21,7 +21,6 @@ from orchestrator.api.services import Services, Token
 from orchestrator.clock import Clock
 from orchestrator.database import Database, migrate
 from orchestrator.http_protocol import PunctualProtocol
-from orchestrator.journal import Journal
 from orchestrator.journal.group_commit import GroupCommit
 from orchestrator.secrets import Secret, sandbox_secret, stored_secrets
 from orchestrator.settings import Mode, Settings
@@ -30,24 +29,18 @@ from orchestrator.webhooks.door import Admission, Door, Entrance
 from orchestrator.webhooks.endpoints import PATH, load_endpoints
 from orchestrator.webhooks.limits import RateLimit
 from orchestrator.webhooks.signature import Verifier
-from orchestrator.worker import WORKERS, tune_collector
+from orchestrator.worker import JOURNAL, WORKERS, tune_collector
 from orchestrator.world import settle
 
 logger = logging.getLogger(__name__)
 
-JOURNAL_WAIT = 3.0
-"""Seconds that the journal's statements may take: whoever waits for them is answered within four."""
 MAX_CONNECTIONS = 2_000
-SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread may ask for the interpreter. The default of ten times as much would let the event
-loop keep the thread that commits waiting, at each of its steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """Database connections of one service, the two workers' not counted."""
+    """Database connections of the web process."""
 
-    journal: int = 1
     reads: int = 6
 
 
@@ -59,7 +52,7 @@ class Front:
         self._api = api
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(PATH):
+        if scope["type"] == "http" and (scope["path"] == PATH or scope["path"].startswith(f"{PATH}/")):
             await self._door(scope, receive, send)
         else:
             await self._api(scope, receive, send)
@@ -67,9 +60,10 @@ class Front:
 
 def webhook_secrets(settings: Settings) -> tuple[Secret, ...]:
     """Every secret that may have signed a webhook at the default endpoint. Makes one for a sandbox world without."""
+    found = [*settings.webhook_secrets, *stored_secrets(settings.data_dir)]
     if settings.mode is Mode.SANDBOX and not settings.webhook_secrets:
-        sandbox_secret(settings.data_dir)
-    return tuple(dict.fromkeys([*settings.webhook_secrets, *stored_secrets(settings.data_dir)]))
+        found.append(sandbox_secret(settings.data_dir))
+    return tuple(dict.fromkeys(found))
 
 
 def build_door(settings: Settings, journal: GroupCommit, clock: Clock) -> Door:
@@ -109,17 +103,11 @@ def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], Non
     if migrating:
         migrate(url)
     pools = Pools()
-    journal_database = Database(
-        url,
-        connections=pools.journal,
-        name="orchestrator-journal",
-        lock_wait=JOURNAL_WAIT,
-        statement_timeout=JOURNAL_WAIT,
-    )
     reads = Database(url, connections=pools.reads, name="orchestrator-api", statement_timeout=10)
     clock = settle(reads, settings.world, settings.clock)
-    group_commit = GroupCommit(Journal(journal_database))
-    supervisor = Supervisor(list(WORKERS), {"ORCHESTRATOR_LOG_FORMAT": str(settings.log_format)})
+    environment = {"ORCHESTRATOR_LOG_FORMAT": str(settings.log_format)}
+    group_commit = GroupCommit([sys.executable, "-m", "orchestrator", "worker", JOURNAL], environment)
+    supervisor = Supervisor(list(WORKERS), environment)
     door = build_door(settings, group_commit, clock)
 
     @asynccontextmanager
@@ -133,9 +121,8 @@ def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], Non
             yield
         finally:
             # What was accepted is stored before the workers stop; they take the rest up at the next start.
-            await loop.run_in_executor(None, group_commit.stop)
+            await group_commit.stop()
             await supervisor.stop()
-            journal_database.close()
             reads.close()
 
     api = create_app(
@@ -150,7 +137,6 @@ def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], Non
         ),
         lifespan=lifespan,
     )
-    sys.setswitchinterval(SWITCH_INTERVAL)
     tune_collector()
     config = uvicorn.Config(
         Front(door, api),

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from orchestrator.database import Database, Lease, LeaseLostError
 from orchestrator.engine import Engine
+from orchestrator.journal import committer
 from projections import Follower
 from projections.follower import OvertakenError
 
@@ -42,20 +43,27 @@ class Duty(Protocol):
 WORKERS: dict[str, Callable[[Database, Lease], Duty]] = {"engine": Engine, "projections": Follower}
 
 
-def connections_of(worker: str) -> int:
-    """How many database connections the worker uses, at most."""
-    return {"engine": 2, "projections": 2}[worker]
+JOURNAL = "journal"
+"""The process that commits what the door takes. It belongs to the door: no lease, and no niceness."""
+JOURNAL_WAIT = 3.0
+"""Seconds that the journal's statements may take: whoever waits for them is answered within four."""
+CONNECTIONS = {"engine": 2, "projections": 2, JOURNAL: 1}
+"""How many database connections each of the processes uses, at most."""
 
 
 def run(name: str, url: str) -> None:
     """Runs the worker `name` until SIGTERM, or until the parent that holds our standard input is gone."""
-    os.nice(NICENESS)
     tune_collector()
+    if name == JOURNAL:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends when its pipe does, with everything stored.
+        committer.run(url, lock_wait=JOURNAL_WAIT)
+        return
+    os.nice(NICENESS)
     stopping = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop.
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     threading.Thread(target=_watch_parent, args=(stopping,), daemon=True).start()
-    database = Database(url, connections=connections_of(name), name=f"orchestrator-{name}")
+    database = Database(url, connections=CONNECTIONS[name], name=f"orchestrator-{name}")
     lease = Lease(database, name, f"{socket.gethostname()}:{os.getpid()}")
     checkpoint = database.checkpoint if name == "engine" else None
     try:

@@ -34,6 +34,16 @@ def settle(database: Database, world: str, scale: Scale | None) -> Clock:
     return scale.clock(datetime.fromisoformat(began))
 
 
+def clock_of(database: Database) -> Clock:
+    """The clock of the world that the database stands for, whichever it is."""
+    table = facts_of_database
+    with database.read() as connection:
+        scaled = connection.execute(sa.select(table.c.key, table.c.value).where(table.c.key.like("clock %"))).first()
+    if scaled is None:
+        return RealClock()
+    return Scale.parse(scaled.key.removeprefix("clock ")).clock(datetime.fromisoformat(scaled.value))
+
+
 def _remember(connection: sa.Connection, key: str, value: str) -> str:
     """The value kept under `key`; `value`, if there was none."""
     table = facts_of_database

@@ -35,6 +35,7 @@ class NotFoundError(Exception):
 
 def explain(error: Exception) -> str | None:
     """One sentence for an error that a person can mend; None for one that is ours."""
+    from alembic.util import CommandError
     from sqlalchemy.exc import SQLAlchemyError
 
     from orchestrator.api.cursors import BadCursor
@@ -47,6 +48,8 @@ def explain(error: Exception) -> str | None:
         return str(usage() if usage is not None else error)
     if isinstance(error, SettingsError | OtherWorldError | EndpointsError | SimulateError | NotFoundError):
         return str(error)
+    if isinstance(error, CommandError):
+        return f"the schema cannot be moved there: {error}"
     if isinstance(error, BadCursor):
         return "--cursor is not one that this list gave"
     if isinstance(error, SQLAlchemyError):
@@ -121,8 +124,8 @@ def worker(name: str) -> None:
 
     settings = load_settings()
     _configure_logs(settings)
-    if name not in workers.WORKERS:
-        raise typer.BadParameter(f"must be one of {', '.join(workers.WORKERS)}", param_hint="NAME")
+    if name not in workers.CONNECTIONS:
+        raise typer.BadParameter(f"must be one of {', '.join(workers.CONNECTIONS)}", param_hint="NAME")
     workers.run(name, settings.database_url.reveal())
 
 
@@ -154,8 +157,11 @@ def _read(query: Any) -> Any:
 
     database = Database(load_settings().database_url.reveal(), connections=1, name="orchestrator-cli")
     try:
-        if current(database) != head():
-            raise NotFoundError("the database has no schema of this version yet: run orchestrator migrate first")
+        if (revision := current(database)) != head():
+            raise NotFoundError(
+                f"the database's schema is at {revision} and this version needs {head()}: run orchestrator migrate, "
+                "or the version that made it"
+            )
         with database.read() as connection:
             return query(connection)
     finally:
@@ -301,14 +307,14 @@ def retry_message(message_id: str, reason: str | None = None, json: Json = False
     from orchestrator.database import Database
     from orchestrator.journal import Journal
     from orchestrator.journal.commands import retry_command
-    from orchestrator.world import settle
+    from orchestrator.world import clock_of
 
     if not _read(lambda c: message_exists(c, message_id)):
         raise NotFoundError(f"there is no message {message_id!r}")
     settings = load_settings()
     database = Database(settings.database_url.reveal(), connections=1, name="orchestrator-cli")
     try:
-        now = settle(database, settings.world, settings.clock).microseconds()
+        now = clock_of(database).microseconds()
         command = retry_command(message_id, reason, endpoint="cli", name=getuser(), received_at=now)
         Journal(database).append([command])
     finally:

@@ -38,6 +38,7 @@ class Database:
     """A pool of `connections` connections, opened on demand and never more.
 
     `statement_timeout` (seconds) bounds every statement on PostgreSQL; `lock_wait` the wait for locks on both.
+    `replan` has PostgreSQL plan each statement anew, which only one that has but one good plan can do without.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Database:
         name: str = "orchestrator",
         lock_wait: float = LOCK_WAIT,
         statement_timeout: float = 60.0,
+        replan: bool = True,
     ) -> None:
         self.url = parse_url(url)
         self.is_sqlite = self.url.drivername == "sqlite"
@@ -68,7 +70,7 @@ class Database:
                 "lock_timeout": f"{lock_wait * 1000:.0f}",
                 "idle_in_transaction_session_timeout": "60000",
                 # A plan made while a table was small would be kept while it grows, until statistics are renewed.
-                "plan_cache_mode": "force_custom_plan",
+                "plan_cache_mode": "force_custom_plan" if replan else "auto",
             }
             options["connect_args"] = {
                 "connect_timeout": 5,

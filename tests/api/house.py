@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import socket
@@ -21,8 +22,8 @@ from orchestrator.database import Database
 from orchestrator.database.tables import bundles, countries, projections, videos
 from orchestrator.dialects import ARTICLE, identify
 from orchestrator.engine import Engine
-from orchestrator.journal import Journal, Message, message_id_of
-from orchestrator.journal.group_commit import GroupCommit
+from orchestrator.journal import Appended, Journal, Message, message_id_of
+from orchestrator.journal.group_commit import GroupCommit, JournalUnavailableError
 from orchestrator.journal.journal import LIVE, WEBHOOK
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -133,24 +134,39 @@ class House:
             connection.execute(projections.insert(), [{"name": name, "position": at} for name, at in positions.items()])
 
 
+class InThisProcess(GroupCommit):
+    """Commits without a process of its own, which would have to be started for each test."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__([])
+        self._journal = journal
+        self._process = object()  # type: ignore[assignment]
+
+    async def append(self, what: Any, timeout: float) -> Appended:
+        try:
+            return (await asyncio.to_thread(self._journal.append, [what]))[0]
+        except Exception as error:
+            raise JournalUnavailableError from error
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._journal.close)
+
+
 @contextmanager
 def house(url: str, *, tokens: Sequence[Token] = (), **options: Any) -> Iterator[House]:
     # The journal keeps a connection of its own; four threads of the API read, and the test itself writes.
     database = Database(url, connections=8)
-    commit = GroupCommit(Journal(database))
+    commit = InThisProcess(Journal(database))
     clock = FixedClock()
     workers: dict[str, str | None] = {}
     services = Services(database, commit, clock, tokens=tokens, workers=lambda: workers, **options)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        import asyncio
-
-        commit.start(asyncio.get_running_loop())
         try:
             yield
         finally:
-            commit.stop()
+            await commit.stop()
 
     app = create_app(services, lifespan=lifespan)
     try:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -162,7 +162,8 @@ class Server:
     def kill9(self) -> None:
         """The whole service at once, as by a power cut."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(10)
         wait_for(lambda: not self.processes(), what="the end of all processes")
         self._forget()
@@ -270,7 +271,7 @@ class Server:
 
     def api(self, path: str, expect: int = 200, **params: Any) -> Any:
         """The JSON at `path`, answered with the status `expect`."""
-        answer = self.client().get(path, params=params, headers=self.bearer("viewer"))
+        answer = self.client().get(path, params=params or None, headers=self.bearer("viewer"))
         assert answer.status_code == expect, answer.text
         return answer.json()
 

@@ -112,11 +112,12 @@ def test_a_short_pause_is_waited_out(server: Server, number: int) -> None:
         assert server.judged(delivery.result())["status"] == "applied"
 
 
-@pytest.mark.parametrize("server", ["postgresql"], indirect=True)
-def test_lost_connections_are_made_again(server: Server) -> None:
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
+def test_lost_connections_are_made_again(migrated_url: str, new_server: NewServer) -> None:
     """As after a restart of the database. At most a redelivery is needed."""
+    server = new_server(migrated_url, "--no-migrate").start()
     for _ in range(3):
-        with psycopg.connect(server.settings["ORCHESTRATOR_DATABASE_URL"].replace("+psycopg", "")) as connection:
+        with psycopg.connect(migrated_url.replace("+psycopg", "")) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
