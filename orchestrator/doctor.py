@@ -21,7 +21,7 @@ from orchestrator.database.connection import parse_url
 from orchestrator.database.migrate import current, head
 from orchestrator.database.tables import facts_of_database
 from orchestrator.mask import Mask
-from orchestrator.secrets import FOLDER, Secret, stored_secrets
+from orchestrator.secrets import FOLDER, Secret, known_sandbox_secret, stored_secrets
 from orchestrator.settings import Effective, Mode, Settings
 from orchestrator.webhooks.endpoints import FILE, Endpoints, EndpointsError, load_endpoints
 
@@ -240,6 +240,8 @@ def _examine_webhooks(settings: Settings, mask: Mask) -> Iterator[Finding]:
     stored: list[Secret] = []
     try:
         stored = stored_secrets(settings.data_dir)
+        if settings.mode is Mode.SANDBOX and (own := known_sandbox_secret(settings.data_dir)) is not None:
+            stored.append(own)
     except OSError as error:
         yield Finding(ERROR, "webhook secrets", f"{error.filename} cannot be read: {error.strerror}")
     mask.add(stored)

@@ -72,8 +72,8 @@ def split_secrets(text: str) -> tuple[Secret, ...]:
 def sandbox_secret(data_dir: Path) -> Secret:
     """The webhook secret of a sandbox world: made at the first call, the same ever after.
 
-    It is kept in `data_dir/secrets/sandbox`, out of the way of `stored_secrets`, readable by its owner alone. Processes that call this at the same time
-    all get the one secret that was stored first.
+    It is kept in `data_dir/secrets/sandbox`, out of the way of `stored_secrets`, readable by its owner alone. Processes
+    that call this at the same time all get the one secret that was stored first.
 
     Raises:
         OSError: the file cannot be read or written.

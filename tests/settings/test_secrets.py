@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.secrets import Secret, sandbox_secret, split_secrets, stored_secrets
+from orchestrator.secrets import Secret, known_sandbox_secret, sandbox_secret, split_secrets, stored_secrets
 
 
 def mode_of(path: Path) -> int:
@@ -56,7 +56,9 @@ def test_sandbox_secret_is_made_once(tmp_path: Path) -> None:
     secret = sandbox_secret(data_dir)
     assert len(secret.reveal()) == 64
     assert sandbox_secret(data_dir) == secret
-    assert stored_secrets(data_dir) == [secret]
+    assert known_sandbox_secret(data_dir) == secret
+    assert stored_secrets(data_dir) == []
+    assert known_sandbox_secret(tmp_path) is None
     assert sandbox_secret(tmp_path / "other") != secret
 
 
@@ -64,15 +66,15 @@ def test_sandbox_secret_is_for_its_owner_alone(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir(mode=0o755)
     sandbox_secret(tmp_path)
     assert mode_of(tmp_path / "secrets") == 0o700
-    assert mode_of(tmp_path / "secrets" / "webhook") == 0o600
-    assert names_in(tmp_path / "secrets") == ["webhook"]
+    assert mode_of(tmp_path / "secrets" / "sandbox") == 0o600
+    assert names_in(tmp_path / "secrets") == ["sandbox"]
 
 
 def test_processes_that_start_together_agree(tmp_path: Path) -> None:
     with ThreadPoolExecutor(16) as pool:
         secrets = list(pool.map(sandbox_secret, [tmp_path] * 64))
     assert len(set(secrets)) == 1
-    assert names_in(tmp_path / "secrets") == ["webhook"]
+    assert names_in(tmp_path / "secrets") == ["sandbox"]
 
 
 def test_the_first_of_two_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +87,7 @@ def test_the_first_of_two_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(os, "link", late)
     assert sandbox_secret(tmp_path) == Secret("theirs")
-    assert names_in(tmp_path / "secrets") == ["webhook"]
+    assert names_in(tmp_path / "secrets") == ["sandbox"]
 
 
 def test_nothing_is_left_of_a_failed_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +102,7 @@ def test_nothing_is_left_of_a_failed_attempt(tmp_path: Path, monkeypatch: pytest
 
 def test_blank_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir()
-    (tmp_path / "secrets" / "webhook").write_text("\n")
+    (tmp_path / "secrets" / "sandbox").write_text("\n")
     with pytest.raises(ValueError, match="holds no secret: delete the file"):
         sandbox_secret(tmp_path)
 
