@@ -13,7 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import sqlalchemy as sa
+
 from orchestrator.database import Database, Lease, LeaseLostError
+from orchestrator.database.tables import journal
 from orchestrator.engine import Engine
 from orchestrator.journal import committer
 from projections import Follower
@@ -21,19 +24,27 @@ from projections.follower import OvertakenError
 
 logger = logging.getLogger(__name__)
 
-POLL = 0.025
-"""Seconds between two looks at an empty queue."""
+GATHER = 0.05
+"""Seconds between two steps of a worker that is not behind: what gathers meanwhile costs one commit, not many."""
 RENEW = 1.0
 """Seconds after which an idle worker renews its lease, and a standby asks for it."""
+BUSY = 2_000.0
+"""Webhooks per second from which on the door is given way to."""
+GIVE_WAY = 2.0
+"""While the door is busy, how long a worker waits for each second that it worked."""
 MAINTAIN = 0.25
 """Seconds between two checkpoints of SQLite's write-ahead log: at full load it grows by some 30 MB a second."""
 LONGEST_BACKOFF = 5.0
-NICENESS = 10
+NICENESS = 19
 """The door comes first: under load the system gives workers what it leaves."""
 
 
 class Duty(Protocol):
-    """What a worker does over and over: `step` returns how much it did, `forget` drops what it holds in memory."""
+    """What a worker does over and over: `step` returns how much it did, and `full` is as much as it can do in one;
+    `forget` drops what it holds in memory."""
+
+    @property
+    def full(self) -> int: ...
 
     def step(self) -> int: ...
 
@@ -67,7 +78,7 @@ def run(name: str, url: str) -> None:
     lease = Lease(database, name, f"{socket.gethostname()}:{os.getpid()}")
     checkpoint = database.checkpoint if name == "engine" else None
     try:
-        loop(WORKERS[name](database, lease), lease, stopping, checkpoint)
+        loop(WORKERS[name](database, lease), lease, stopping, checkpoint, Traffic(database).is_heavy)
     finally:
         database.close()
 
@@ -87,8 +98,38 @@ def _watch_parent(stopping: threading.Event) -> None:
     os._exit(1)  # A step that hangs must not outlive the service.
 
 
-def loop(duty: Duty, lease: Lease, stopping: threading.Event, maintain: Callable[[], None] | None = None) -> None:
-    """Steps while the lease is held, and waits for it while somebody else has it. `maintain` is called in between."""
+class Traffic:
+    """How many webhooks come in, told by the numbers that the journal gives them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._seen: tuple[float, int] | None = None
+        self._is_heavy = False
+
+    def is_heavy(self) -> bool:
+        """Whether more than `BUSY` webhooks per second came in of late."""
+        now = time.monotonic()
+        if self._seen is not None and now - self._seen[0] < RENEW / 4:
+            return self._is_heavy
+        with self._database.read() as connection:
+            last: int = connection.execute(sa.select(sa.func.coalesce(sa.func.max(journal.c.seq), 0))).scalar_one()
+        if self._seen is not None:
+            self._is_heavy = (last - self._seen[1]) / (now - self._seen[0]) > BUSY
+        self._seen = (now, last)
+        return self._is_heavy
+
+
+def loop(
+    duty: Duty,
+    lease: Lease,
+    stopping: threading.Event,
+    maintain: Callable[[], None] | None = None,
+    is_traffic_heavy: Callable[[], bool] = lambda: False,
+) -> None:
+    """Steps while the lease is held, and waits for it while somebody else has it. `maintain` is called in between.
+
+    Under heavy traffic it works a part of the time only: the door comes first, and the backlog can wait.
+    """
     failures = 0
     renewed_at = maintained_at = 0.0
     while not stopping.is_set():
@@ -100,13 +141,17 @@ def loop(duty: Duty, lease: Lease, stopping: threading.Event, maintain: Callable
                     continue
                 renewed_at = time.monotonic()
                 logger.info("working", extra={"lease": lease.name, "token": lease.token})
-            if duty.step():
+            began = time.monotonic()
+            done = duty.step()
+            if done:
                 renewed_at = time.monotonic()
-            else:
-                if time.monotonic() - renewed_at > RENEW:
-                    lease.renew()
-                    renewed_at = time.monotonic()
-                stopping.wait(POLL)
+            elif time.monotonic() - renewed_at > RENEW:
+                lease.renew()
+                renewed_at = time.monotonic()
+            if done and is_traffic_heavy():
+                stopping.wait(max(GATHER, GIVE_WAY * (time.monotonic() - began)))
+            elif done < duty.full:
+                stopping.wait(GATHER)
             if maintain is not None and time.monotonic() - maintained_at > MAINTAIN:
                 maintain()
                 maintained_at = time.monotonic()

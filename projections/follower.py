@@ -38,6 +38,11 @@ class Follower:
         self._bundles, self._videos, self._countries = Bundles(), Videos(), Countries()
         self._position: int | None = None
 
+    @property
+    def full(self) -> int:
+        """As many events as one step follows."""
+        return self._page
+
     def forget(self) -> None:
         """To be called when the lease was lost or a commit failed: the next step starts from what is stored."""
         self._bundles.forget()

@@ -71,6 +71,11 @@ class Engine:
         self._applied = 0
         self._first_position = 0
 
+    @property
+    def full(self) -> int:
+        """As many messages as one step takes."""
+        return self._max_batch
+
     def forget(self) -> None:
         """To be called when the lease was lost or a commit failed: the next step starts from what is stored."""
         self._aggregates.forget()

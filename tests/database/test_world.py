@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.clock import RealClock, Scale
 from orchestrator.database import Database
-from orchestrator.world import OtherWorldError, settle
+from orchestrator.world import OtherWorldError, clock_of, settle
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
@@ -129,3 +129,27 @@ def test_another_scale_begins_anew_and_the_first_one_is_not_forgotten(database: 
 
     assert settle(database, "sandbox", Scale(DECEMBER, 60)).now() == DECEMBER
     assert settle(database, "sandbox", FAST).now() == DECEMBER + timedelta(hours=600)
+
+
+def test_a_tool_finds_the_clock_of_the_world(database: Database, wall: Wall) -> None:
+    settle(database, "sandbox", FAST)
+    wall.now += timedelta(hours=1)
+
+    assert clock_of(database).now() == DECEMBER + timedelta(hours=600)
+
+
+@pytest.mark.parametrize("world", ["live", None])
+def test_a_tool_finds_real_time_where_no_clock_is_scaled(database: Database, world: str | None) -> None:
+    if world is not None:
+        settle(database, world, None)
+
+    assert isinstance(clock_of(database), RealClock)
+
+
+@pytest.mark.xfail(reason="any one of the remembered clocks is taken, not the one that the service uses", strict=True)
+def test_a_tool_finds_the_clock_that_the_service_uses(database: Database, wall: Wall) -> None:
+    settle(database, "sandbox", FAST)
+    wall.now += timedelta(hours=1)
+    settle(database, "sandbox", Scale(DECEMBER, 60))
+
+    assert clock_of(database).now() == DECEMBER
