@@ -147,6 +147,7 @@ def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], Non
         proxy_headers=False,
         server_header=False,
         limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=75,  # Longer than proxies keep a connection they may use again.
         timeout_graceful_shutdown=5,
     )
     # uvicorn raises the signal again once it has shut down, so that its parent sees how it ended. To be told to stop

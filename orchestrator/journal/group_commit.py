@@ -29,7 +29,7 @@ FORGIVEN_AFTER = 5.0
 STUCK_AFTER = 2.0
 """Seconds without an answer after which the journal counts as in trouble."""
 READ = 1 << 20
-HANDFUL = 8
+HANDFUL = 32
 """Messages that are handed over at once. The rest of a flood is still being read while they are committed; all of it
 in one go would have the door and the disk take turns."""
 
