@@ -283,7 +283,7 @@ def _examine_secrets(settings: Settings, endpoints: Endpoints) -> Iterator[Findi
         yield Finding(
             ERROR if settings.mode is Mode.LIVE else WARNING,
             "webhook secrets",
-            "none: every webhook is refused: set TOKPORTAL_WEBHOOK_SECRET",
+            "none, so every webhook is refused: set TOKPORTAL_WEBHOOK_SECRET",
         )
 
 

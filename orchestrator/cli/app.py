@@ -100,17 +100,16 @@ def serve(
 def _greet(settings: Settings) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{settings.port}"
-    logging.getLogger("orchestrator").info("serving", extra={"url": url, "mode": str(settings.mode)})
-    if not sys.stderr.isatty():
-        return
     plain = {
         Mode.OBSERVE: "Everything that TokPortal reports is kept and shown. Nothing is sent to TokPortal.",
         Mode.LIVE: "This version sends nothing to TokPortal yet: it keeps and shows what TokPortal reports.",
         Mode.SANDBOX: "This is a sandbox world: no TokPortal account is involved, and nothing leaves this machine.",
     }[settings.mode]
+    logging.getLogger("orchestrator").info("serving. %s", plain, extra={"url": url, "mode": str(settings.mode)})
+    if not sys.stderr.isatty():
+        return
     sys.stderr.write(
-        f"\n  {plain}\n\n"
-        f"  API and its description   {url}/docs\n"
+        f"\n  API and its description   {url}/docs\n"
         f"  Webhooks are taken at     {url}/webhooks/tokportal\n"
         f"  Try it                    orchestrator simulate all --url {url}/webhooks/tokportal\n"
         f"  Stop                      Ctrl-C\n\n"

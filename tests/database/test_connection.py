@@ -86,8 +86,9 @@ def test_sqlite_in_memory_is_refused(url: str) -> None:
 
 
 def test_the_folder_of_an_sqlite_file_is_made(tmp_path: Path) -> None:
-    with closing(Database(f"sqlite:///{tmp_path}/new/folder/file.db", connections=1)) as database:
-        database.checkpoint()
+    database = Database(f"sqlite:///{tmp_path}/new/folder/file.db", connections=1)
+    with closing(database), database.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x)")
 
     assert (tmp_path / "new/folder/file.db").is_file()
 
