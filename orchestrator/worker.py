@@ -32,8 +32,6 @@ BUSY = 2_000.0
 """Webhooks per second from which on the door is given way to."""
 GIVE_WAY = 2.0
 """While the door is busy, how long a worker waits for each second that it worked."""
-MAINTAIN = 0.25
-"""Seconds between two checkpoints of SQLite's write-ahead log: at full load it grows by some 30 MB a second."""
 LONGEST_BACKOFF = 5.0
 NICENESS = 19
 """The door comes first: under load the system gives workers what it leaves."""
@@ -76,9 +74,8 @@ def run(name: str, url: str) -> None:
     threading.Thread(target=_watch_parent, args=(stopping,), daemon=True).start()
     database = Database(url, connections=CONNECTIONS[name], name=f"orchestrator-{name}")
     lease = Lease(database, name, f"{socket.gethostname()}:{os.getpid()}")
-    checkpoint = database.checkpoint if name == "engine" else None
     try:
-        loop(WORKERS[name](database, lease), lease, stopping, checkpoint, Traffic(database).is_heavy)
+        loop(WORKERS[name](database, lease), lease, stopping, Traffic(database).is_heavy)
     finally:
         database.close()
 
@@ -123,15 +120,14 @@ def loop(
     duty: Duty,
     lease: Lease,
     stopping: threading.Event,
-    maintain: Callable[[], None] | None = None,
     is_traffic_heavy: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Steps while the lease is held, and waits for it while somebody else has it. `maintain` is called in between.
+    """Steps while the lease is held, and waits for it while somebody else has it.
 
     Under heavy traffic it works a part of the time only: the door comes first, and the backlog can wait.
     """
     failures = 0
-    renewed_at = maintained_at = 0.0
+    renewed_at = 0.0
     while not stopping.is_set():
         try:
             if lease.token is None:
@@ -149,12 +145,9 @@ def loop(
                 lease.renew()
                 renewed_at = time.monotonic()
             if done and is_traffic_heavy():
-                stopping.wait(max(GATHER, GIVE_WAY * (time.monotonic() - began)))
+                stopping.wait(min(RENEW, max(GATHER, GIVE_WAY * (time.monotonic() - began))))
             elif done < duty.full:
                 stopping.wait(GATHER)
-            if maintain is not None and time.monotonic() - maintained_at > MAINTAIN:
-                maintain()
-                maintained_at = time.monotonic()
             failures = 0
         except (LeaseLostError, OvertakenError) as error:
             logger.warning("stepping back: %s", error)

@@ -21,6 +21,7 @@ def settle(database: Database, world: str, scale: Scale | None) -> Clock:
     A scaled clock goes on from where the world's time is: its beginning is kept in the database.
     Raises `OtherWorldError`.
     """
+    table = facts_of_database
     with database.write() as connection:
         known = _remember(connection, "world", world)
         if known != world:
@@ -28,27 +29,36 @@ def settle(database: Database, world: str, scale: Scale | None) -> Clock:
                 f"the database belongs to the world {known!r} and this service is set up for {world!r}: "
                 "use another ORCHESTRATOR_DATABASE_URL, or the mode that it was made with"
             )
+        connection.execute(table.delete().where(table.c.key == "clock"))
         if scale is None:
             return RealClock()
-        began = _remember(connection, f"clock {scale}", datetime.now(UTC).isoformat())
+        connection.execute(table.insert().values(key="clock", value=str(scale)))
+        began = _remember(connection, _beginning(scale), datetime.now(UTC).isoformat())
     return scale.clock(datetime.fromisoformat(began))
 
 
 def clock_of(database: Database) -> Clock:
-    """The clock of the world that the database stands for, whichever it is."""
+    """The clock of the world that the database stands for, as the service that was started last set it."""
     table = facts_of_database
     with database.read() as connection:
-        scaled = connection.execute(sa.select(table.c.key, table.c.value).where(table.c.key.like("clock %"))).first()
-    if scaled is None:
+        known = {row.key: row.value for row in connection.execute(sa.select(table))}
+    if "clock" not in known:
         return RealClock()
-    return Scale.parse(scaled.key.removeprefix("clock ")).clock(datetime.fromisoformat(scaled.value))
+    scale = Scale.parse(known["clock"])
+    return scale.clock(datetime.fromisoformat(known[_beginning(scale)]))
+
+
+def _beginning(scale: Scale) -> str:
+    return f"clock {scale} began"
 
 
 def _remember(connection: sa.Connection, key: str, value: str) -> str:
     """The value kept under `key`; `value`, if there was none."""
     table = facts_of_database
-    known: str | None = connection.execute(sa.select(table.c.value).where(table.c.key == key)).scalar()
-    if known is not None:
-        return known
-    connection.execute(table.insert().values(key=key, value=value))
-    return value
+    # Two services may start at once: whoever is second finds the row of the first.
+    connection.execute(
+        sa.text("INSERT INTO world (key, value) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING"),
+        {"key": key, "value": value},
+    )
+    known: str = connection.execute(sa.select(table.c.value).where(table.c.key == key)).scalar_one()
+    return known

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from orchestrator.database import Database
 from orchestrator.database.tables import accounts, bundle_accounts, bundles
 from orchestrator.domain.bundle import BundleView, bundle_view
 from orchestrator.domain.facts import Note
@@ -61,7 +62,8 @@ class Changes:
 class Bundles:
     """Folds the events of a batch into rows. `prepare` reads and computes, `write` writes what it found."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._rows: OrderedDict[str, Row] = OrderedDict()
         self._accounts: dict[str, list[Note]] = {}
         self.forget()
@@ -74,7 +76,7 @@ class Bundles:
         self._pending_accounts: list[tuple[str, bytes]] = []
         self._pending_links: list[tuple[str, str]] = []
 
-    def prepare(self, connection: sa.Connection, page: Iterable[Stored]) -> Changes:
+    def prepare(self, page: Iterable[Stored]) -> Changes:
         born: dict[str, str] = {}
         told: defaultdict[str, list[Note]] = defaultdict(list)
         account_told: defaultdict[str, list[Note]] = defaultdict(list)
@@ -92,7 +94,7 @@ class Bundles:
                     account_told[name].append(fact)
 
         touched = {**dict.fromkeys(born), **dict.fromkeys(told)}
-        self._load(connection, [name for name in touched if name not in born])
+        self._load([name for name in touched if name not in born])
         for name, first_seen in born.items():
             self._keep(name, Row(first_seen))
         self._pending_links = []
@@ -104,21 +106,21 @@ class Bundles:
                 self._pending_links.append((account, name))
         self._pending_links.sort()
 
-        self._load_accounts(connection, account_told)
+        self._load_accounts(account_told)
         for account, notes in account_told.items():
             self._accounts[account] += notes
         self._pending_accounts = [(name, memo.encode(self._accounts[name])) for name in sorted(account_told)]
 
-        kin = self._kin(connection, touched, account_told)
+        kin = self._kin(touched, account_told)
         if kin:
             for siblings in kin.values():
                 touched.update(dict.fromkeys(siblings))
-            self._load(connection, list(touched))
+            self._load(list(touched))
             # What counts for a sibling is all that the bundles of its other accounts know.
-            kin = self._kin(connection, touched, ())
-            self._load(connection, [name for names in kin.values() for name in names])
+            kin = self._kin(touched, ())
+            self._load([name for names in kin.values() for name in names])
             relatives = {name for names in kin.values() for name in names}
-            self._load_accounts(connection, set().union(*(self._rows[name].linked for name in relatives)))
+            self._load_accounts(set().union(*(self._rows[name].linked for name in relatives)))
 
         changes = Changes()
         self._pending = []
@@ -142,10 +144,10 @@ class Bundles:
         if len(self._accounts) > KEPT:
             self._accounts.clear()
 
-    def places(self, connection: sa.Connection, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    def places(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
         """Country and platform of bundles, as of the batch in hand; "" for what is not known."""
         wanted = set(names)
-        self._load(connection, [name for name in wanted if name not in self._rows])
+        self._load([name for name in wanted if name not in self._rows])
         return {
             name: row.standing.place
             for name in wanted
@@ -163,7 +165,7 @@ class Bundles:
             [other.notes for other in others],
         )
 
-    def _kin(self, connection: sa.Connection, touched: Iterable[str], told: Iterable[str]) -> dict[str, set[str]]:
+    def _kin(self, touched: Iterable[str], told: Iterable[str]) -> dict[str, set[str]]:
         """By account, the bundles that ever named it: for every account that is touched or has a touched bundle."""
         names = set(told)
         for name in touched:
@@ -175,12 +177,12 @@ class Bundles:
         for name in names:
             found[name] = set()
         columns = ["saved_account_id", "bundle_id"]
-        rows = select_by(connection, bundle_accounts, columns, "saved_account_id", sorted(names))
+        rows = select_by(self._database, bundle_accounts, columns, "saved_account_id", sorted(names))
         for account, bundle_id in [*rows, *(link for link in self._pending_links if link[0] in names)]:
             found[account].add(bundle_id)
         return found
 
-    def _load(self, connection: sa.Connection, names: Sequence[str]) -> None:
+    def _load(self, names: Sequence[str]) -> None:
         missing = []
         for name in names:
             if name in self._rows:
@@ -191,7 +193,7 @@ class Bundles:
             return
         columns = ["bundle_id", "first_seen", "memo", "country", "platform", "state", "postable"]
         for name, first_seen, packed, country, platform, state, postable in select_by(
-            connection, bundles, columns, "bundle_id", missing
+            self._database, bundles, columns, "bundle_id", missing
         ):
             notes = memo.decode(packed)
             linked = {n.account for n in notes if n.account is not None}
@@ -199,11 +201,11 @@ class Bundles:
                 name, Row(first_seen, notes, linked, Standing(country or "", platform or "", state, bool(postable)))
             )
 
-    def _load_accounts(self, connection: sa.Connection, names: Iterable[str]) -> None:
+    def _load_accounts(self, names: Iterable[str]) -> None:
         missing = [name for name in names if name not in self._accounts]
         if not missing:
             return
-        found = dict(select_by(connection, accounts, ["saved_account_id", "memo"], "saved_account_id", missing))
+        found = dict(select_by(self._database, accounts, ["saved_account_id", "memo"], "saved_account_id", missing))
         for name in missing:
             self._accounts[name] = memo.decode(found[name]) if name in found else []
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import sqlalchemy as sa
 
+from orchestrator.database import Database
 from orchestrator.database.tables import countries, videos
 from projections import bundles as bundles_
 from projections import videos as videos_
@@ -22,12 +23,12 @@ _add = Upsert(countries, adding="count")
 class Countries:
     """Counts what the batch changed. A video counts where its bundle is, which may be learnt after the video."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._pending: list[tuple[str, str, str, str, int]] = []
 
     def prepare(
         self,
-        connection: sa.Connection,
         bundle_changes: bundles_.Changes,
         video_changes: videos_.Changes,
         bundles: bundles_.Bundles,
@@ -45,11 +46,12 @@ class Countries:
             if before is not None and before.place != after.place:
                 moved[name] = (before.place, after.place)
         if moved:
-            counted = connection.execute(
-                sa.select(videos.c.bundle_id, videos.c.state, sa.func.count())
-                .where(videos.c.bundle_id.in_(list(moved)))
-                .group_by(videos.c.bundle_id, videos.c.state)
-            )
+            with self._database.read() as connection:
+                counted = connection.execute(
+                    sa.select(videos.c.bundle_id, videos.c.state, sa.func.count())
+                    .where(videos.c.bundle_id.in_(list(moved)))
+                    .group_by(videos.c.bundle_id, videos.c.state)
+                ).all()
             for name, state, count in counted:
                 before_place, after_place = moved[name]
                 deltas[*before_place, VIDEOS, state] -= count
@@ -61,7 +63,7 @@ class Countries:
             for standing, sign in ((video_changes.before[name], -1), (after_standing, 1))
             if standing is not None
         ]
-        places = bundles.places(connection, {s.bundle_id for s, _ in changed if s.bundle_id is not None})
+        places = bundles.places({s.bundle_id for s, _ in changed if s.bundle_id is not None})
         for video, sign in changed:
             deltas[*places.get(video.bundle_id or "", ("", "")), VIDEOS, video.state] += sign
         self._pending = [(*key, count) for key, count in sorted(deltas.items()) if count]

@@ -35,7 +35,7 @@ class Follower:
         self._lease = lease
         self._page = page
         self._log = EventLog(database)
-        self._bundles, self._videos, self._countries = Bundles(), Videos(), Countries()
+        self._bundles, self._videos, self._countries = Bundles(database), Videos(database), Countries(database)
         self._position: int | None = None
 
     @property
@@ -64,14 +64,14 @@ class Follower:
             if position is None:
                 position = self._stored_position(connection)
             stored = self._log.after(connection, position, self._page)
-            if not stored:
-                self._position = position
-                return 0
-            if stored[0].position != position + 1 or stored[-1].position != position + len(stored):
-                raise AssertionError(f"the log has a gap after position {position}")
-            bundle_changes = self._bundles.prepare(connection, stored)
-            video_changes = self._videos.prepare(connection, stored)
-            self._countries.prepare(connection, bundle_changes, video_changes, self._bundles)
+        if not stored:
+            self._position = position
+            return 0
+        if stored[0].position != position + 1 or stored[-1].position != position + len(stored):
+            raise AssertionError(f"the log has a gap after position {position}")
+        bundle_changes = self._bundles.prepare(stored)
+        video_changes = self._videos.prepare(stored)
+        self._countries.prepare(bundle_changes, video_changes, self._bundles)
         head = stored[-1].position
         with self._database.write() as connection:
             if self._lease is not None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from orchestrator.database import Database
+
 _ARRAYS: dict[type[Any], str] = {
     sa.BigInteger: "bigint[]",
     sa.Boolean: "boolean[]",
@@ -49,12 +51,19 @@ class Upsert:
 
 
 def select_by(
-    connection: sa.Connection, table: sa.Table, columns: Sequence[str], key: str, values: Sequence[str]
+    database: Database, table: sa.Table, columns: Sequence[str], key: str, values: Sequence[str]
 ) -> list[Any]:
-    """The `columns` of the rows whose `key` is among `values`."""
+    """The `columns` of the rows whose `key` is among `values`.
+
+    In a snapshot of its own: nobody but the caller changes these tables, and one that is held while a page is folded
+    would keep SQLite's write-ahead log from beginning anew.
+    """
+    if not values:
+        return []
     found: list[Any] = []
     for start in range(0, len(values), 10_000):
         part = values[start : start + 10_000]
         query = sa.select(*(table.c[column] for column in columns)).where(table.c[key].in_(part))
-        found += connection.execute(query).all()
+        with database.read() as connection:
+            found += connection.execute(query).all()
     return found

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from orchestrator.database import Database
 from orchestrator.database.tables import videos
 from orchestrator.domain.facts import Note
 from orchestrator.domain.times import iso
@@ -50,7 +51,8 @@ class Changes:
 class Videos:
     """Folds the events of a batch into rows. `prepare` reads and computes, `write` writes what it found."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._rows: OrderedDict[str, Row] = OrderedDict()
         self._pending: list[tuple[Any, ...]] = []
 
@@ -59,7 +61,7 @@ class Videos:
         self._rows.clear()
         self._pending = []
 
-    def prepare(self, connection: sa.Connection, page: Iterable[Stored]) -> Changes:
+    def prepare(self, page: Iterable[Stored]) -> Changes:
         born: set[str] = set()
         told: defaultdict[str, list[Note]] = defaultdict(list)
         for event in page:
@@ -71,7 +73,7 @@ class Videos:
                 born.add(name)
             else:
                 told[name].append(fact)
-        self._load(connection, [name for name in told if name not in born])
+        self._load([name for name in told if name not in born])
         changes = Changes()
         self._pending = []
         for name in sorted(born | set(told)):
@@ -94,7 +96,7 @@ class Videos:
         while len(self._rows) > KEPT:
             self._rows.popitem(last=False)
 
-    def _load(self, connection: sa.Connection, names: Sequence[str]) -> None:
+    def _load(self, names: Sequence[str]) -> None:
         missing = []
         for name in names:
             if name in self._rows:
@@ -102,7 +104,7 @@ class Videos:
             else:
                 missing.append(name)
         columns = ["video_id", "memo", "state", "bundle_id"]
-        for name, packed, state, bundle_id in select_by(connection, videos, columns, "video_id", missing):
+        for name, packed, state, bundle_id in select_by(self._database, videos, columns, "video_id", missing):
             self._rows[name] = Row(memo.decode(packed), Standing(state, bundle_id))
 
 

@@ -1,7 +1,8 @@
 """The one database: connections, tables, migrations, leases. SQLite for one machine, PostgreSQL beyond."""
 
+from orchestrator.database.checkpoint import Checkpointer
 from orchestrator.database.connection import DATA_ERRORS, Database
 from orchestrator.database.lease import Lease, LeaseLostError
 from orchestrator.database.migrate import migrate
 
-__all__ = ["DATA_ERRORS", "Database", "Lease", "LeaseLostError", "migrate"]
+__all__ = ["DATA_ERRORS", "Checkpointer", "Database", "Lease", "LeaseLostError", "migrate"]

@@ -13,8 +13,9 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from orchestrator.database.gate import Gate
+
 POSTGRES_DRIVER = "postgresql+psycopg"
-BUSY = ("SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY_RECOVERY", "SQLITE_LOCKED")
 DATA_ERRORS = (psycopg.DataError, sqlite3.DataError, sa.exc.DataError, UnicodeError, OverflowError)
 """What the drivers raise for a value that the database cannot hold."""
 LOCK_WAIT = 10.0
@@ -25,7 +26,7 @@ def parse_url(url: str) -> sa.URL:
     """The URL with our driver in it. Raises ValueError for anything but SQLite and PostgreSQL."""
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         raise ValueError("the database URL cannot be read; it looks like sqlite:///data/orchestrator.db") from None
     if parsed.drivername in ("postgresql", "postgres"):
         return parsed.set(drivername=POSTGRES_DRIVER)
@@ -79,7 +80,13 @@ class Database:
             options["pool_pre_ping"] = True
         self.engine = sa.create_engine(self.url, **options)
         if self.is_sqlite:
-            event.listen(self.engine, "connect", _tune_sqlite)
+            event.listen(self.engine, "connect", self._tune_sqlite)
+            self._gate = Gate(self.path)
+
+    @property
+    def path(self) -> Path:
+        """The file of an SQLite database."""
+        return Path(str(self.url.database))
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -110,26 +117,19 @@ class Database:
                 yield
             return
         driver: Any = connection.connection.dbapi_connection
-        self._begin_immediate(driver)
         try:
-            yield
-        except BaseException:
-            driver.execute("ROLLBACK")
-            raise
-        driver.execute("COMMIT")
-
-    def _begin_immediate(self, driver: sqlite3.Connection) -> None:
-        """IMMEDIATE, since a transaction that starts by reading cannot be upgraded once another has written. The
-        lock is asked for in small steps: SQLite's own handler sleeps up to 100 ms at a time."""
-        deadline = time.monotonic() + self._lock_wait
-        while True:
-            try:
+            with self._gate.passed(self._lock_wait):
+                # IMMEDIATE: a transaction that starts by reading cannot be upgraded once another has written.
                 driver.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorname not in BUSY or time.monotonic() > deadline:
-                    raise sa.exc.OperationalError("BEGIN IMMEDIATE", None, error) from error
-                time.sleep(0.0003)
+                try:
+                    yield
+                except BaseException:
+                    if driver.in_transaction:  # SQLite ends some by itself, when the disk is full for one.
+                        driver.execute("ROLLBACK")
+                    raise
+                driver.execute("COMMIT")
+        except (TimeoutError, sqlite3.OperationalError) as error:
+            raise sa.exc.OperationalError("a transaction that writes", None, error) from error
 
     def now(self, connection: sa.Connection) -> float:
         """The database's clock in seconds since 1970: the one clock that all processes on it share."""
@@ -137,30 +137,19 @@ class Database:
             return time.time()
         return float(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one())
 
-    def checkpoint(self) -> None:
-        """Moves what SQLite's write-ahead log holds into the database file; nothing to do on PostgreSQL.
-
-        SQLite before 3.51.3 can lose committed pages when a checkpoint starts while another connection commits. So
-        connections make none of their own accord; one process makes them, in the mode that keeps writers out meanwhile.
-        """
-        if not self.is_sqlite:
-            return
-        with self.engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(FULL)").all()
-            connection.rollback()
+    def _tune_sqlite(self, connection: sqlite3.Connection, _: Any) -> None:
+        connection.isolation_level = None
+        # For other programs, and for the recovery of the file after a crash; our own writers wait at the gate.
+        connection.execute(f"PRAGMA busy_timeout = {self._lock_wait * 1000:.0f}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -32000")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA mmap_size = 67108864")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # See `Checkpointer`.
 
     def close(self) -> None:
         self.engine.dispose()
-
-
-def _tune_sqlite(connection: sqlite3.Connection, _: Any) -> None:
-    connection.isolation_level = None
-    connection.execute("PRAGMA busy_timeout = 5000")  # Another process may be recovering the file after a crash.
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA cache_size = -32000")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA mmap_size = 268435456")
-    connection.execute("PRAGMA journal_size_limit = 67108864")
-    connection.execute("PRAGMA wal_autocheckpoint = 0")  # See `checkpoint`.
-    connection.execute("PRAGMA busy_timeout = 0")  # Readers never wait in WAL mode, and writers do in `transaction`.
+        if self.is_sqlite:
+            self._gate.close()

@@ -29,22 +29,27 @@ class Lease:
         """Takes the lease if it is free, expired or ours already."""
         with self._database.write() as connection:
             now = self._database.now(connection)
+            # Two may ask for a lease that nobody ever had: both find the row that one of them has made.
+            connection.execute(
+                sa.text(
+                    "INSERT INTO leases (name, holder, token, expires_at, ticked_at) VALUES (:name, '', 0, 0, 0) "
+                    "ON CONFLICT (name) DO NOTHING"
+                ),
+                {"name": self.name},
+            )
             row = connection.execute(
                 sa.select(leases.c.holder, leases.c.token, leases.c.expires_at)
                 .where(leases.c.name == self.name)
                 .with_for_update()
-            ).first()
-            if row is None:
-                token = 1
-                statement: sa.Insert | sa.Update = leases.insert()
-            elif row.expires_at < now or row.holder == self.holder:
-                token = row.token + 1
-                statement = leases.update().where(leases.c.name == self.name)
-            else:
+            ).one()
+            if row.expires_at >= now and row.holder != self.holder:
                 self.token = None
                 return False
+            token: int = row.token + 1
             connection.execute(
-                statement.values(name=self.name, holder=self.holder, token=token, expires_at=now + TERM, ticked_at=now)
+                leases.update()
+                .where(leases.c.name == self.name)
+                .values(holder=self.holder, token=token, expires_at=now + TERM, ticked_at=now)
             )
         self.token = token
         return True

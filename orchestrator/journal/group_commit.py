@@ -101,6 +101,7 @@ class GroupCommit:
         self._sweeper.cancel()
         self._keeper.cancel()
         await asyncio.gather(self._keeper, return_exceptions=True)
+        self._give_up()
 
     async def append(self, what: Arrival | Message, timeout: float) -> Appended:
         """Returns once the webhook or message is on disk.
@@ -112,15 +113,13 @@ class GroupCommit:
             raise JournalFullError
         loop = self._loop
         self._number = number = self._number + 1
-        if isinstance(what, Message):
-            size, request = len(what.body), Request(number, Made(what))
-        else:
-            size, request = len(what.body), Request(number, what)
+        payload = frame(encode(Request(number, Made(what) if isinstance(what, Message) else what)))
+        size = len(what.body)
         now = loop.time()
         future: asyncio.Future[Appended] = loop.create_future()
         self._waiting[number] = _Waiting(size, now, now + timeout, future)
         self._size += size
-        self._outgoing.append(frame(encode(request)))
+        self._outgoing.append(payload)
         if len(self._outgoing) == 1:
             loop.call_soon(self._flush)
         elif len(self._outgoing) >= HANDFUL:
@@ -155,25 +154,40 @@ class GroupCommit:
             self._outgoing.clear()
 
     async def _keep(self) -> None:
-        while True:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                env=None if self._environment is None else {**os.environ, **self._environment},
-            )
+        while not self._stopping:
             try:
-                self._flush()
-                await self._listen(self._process)
-            finally:
-                process, self._process = self._process, None
-                if process.returncode is None:
-                    process.kill()
-            code = await process.wait()
-            if not self._stopping:
-                logger.error("the committing process ended", extra={"code": code})
+                process = await self._start()
+            except OSError as error:
+                logger.error("the committing process cannot be started: %s", error)
+            else:
+                code = await self._attend(process)
+                self._log_end(code)
             self._give_up()
             await asyncio.sleep(PAUSE)
+
+    def _log_end(self, code: int) -> None:
+        if not self._stopping:
+            logger.error("the committing process ended", extra={"code": code})
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=None if self._environment is None else {**os.environ, **self._environment},
+        )
+
+    async def _attend(self, process: asyncio.subprocess.Process) -> int:
+        """Deals with the process as long as it runs; its exit code."""
+        self._process = process
+        try:
+            self._flush()
+            await self._listen(process)
+        finally:
+            self._process = None
+            if process.returncode is None:
+                process.kill()
+        return await process.wait()
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         frames = Frames()

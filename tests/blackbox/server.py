@@ -76,7 +76,7 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **variables}
 
 
-def run_cli(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_cli(folder: Path, *arguments: str, seconds: float = 60, **variables: str) -> subprocess.CompletedProcess[str]:
     """One command, run to its end in `folder`."""
     return subprocess.run(
         [sys.executable, "-m", "orchestrator", *arguments],
@@ -85,7 +85,7 @@ def run_cli(folder: Path, *arguments: str, **variables: str) -> subprocess.Compl
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=seconds,
     )
 
 

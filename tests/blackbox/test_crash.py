@@ -159,7 +159,7 @@ def test_kill_9_at_any_moment_of_a_storm(database_url: str, new_server: NewServe
                 # Not before the engine and the read models have moved, so that they are hit at their work too.
                 head = server.api("/api/events", limit=1)["position"] + chance.randint(1, 300)
                 wait_for(lambda head=head: min(positions(server)) >= head, what=f"read models at {head}")
-            victim = chance.choice(["all", "all", "engine", "projections", "door"])
+            victim = chance.choice(["all", "all", "engine", "projections", "journal", "door"])
             if victim == "all":
                 server.kill9()
                 server.start()
@@ -188,6 +188,7 @@ def kill_the_first_process_alone(server: Server) -> None:
     server.kill9()
 
 
+@on_postgresql
 def test_workers_leave_with_the_service_however_it_went(database_url: str, new_server: NewServer) -> None:
     server = new_server(database_url).start()
     assert len({server.worker("engine"), server.worker("projections"), server.pid}) == 3
@@ -197,6 +198,7 @@ def test_workers_leave_with_the_service_however_it_went(database_url: str, new_s
     assert server.judged(message_id)["status"] == "applied"
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_killed_worker_is_started_again(database_url: str, new_server: NewServer) -> None:
     server = new_server(database_url).start()
     for name in ("engine", "projections"):
@@ -269,7 +271,7 @@ def test_a_standby_takes_over(database_url: str, new_server: NewServer) -> None:
 def test_a_service_that_freezes_in_the_middle_of_its_work_is_overtaken(
     database_url: str, new_server: NewServer
 ) -> None:
-    """As a virtual machine that is moved, or one whose network is gone. It wakes up and believes that it still leads."""
+    """As a virtual machine that is moved, or whose network is gone. It wakes up and believes that it still leads."""
     teller = Teller()
     first = new_server(database_url, name="first").start()
     wait_for(lambda: first.answers("/health/work"), what="work of the first")

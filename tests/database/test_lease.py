@@ -243,7 +243,6 @@ def test_of_two_standbys_one_gets_the_expired_lease(database: Database, ann: Lea
         "sqlite",
         pytest.param(
             "postgresql",
-            marks=pytest.mark.xfail(reason="there is no row to lock: the second INSERT is an error", strict=True),
         ),
     ],
     indirect=True,

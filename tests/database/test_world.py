@@ -83,13 +83,7 @@ def test_a_refusal_changes_nothing(database: Database) -> None:
 
 @pytest.mark.parametrize(
     "migrated_url",
-    [
-        "sqlite",
-        pytest.param(
-            "postgresql",
-            marks=pytest.mark.xfail(reason="both find nothing, and the second INSERT is an error", strict=True),
-        ),
-    ],
+    ["sqlite", "postgresql"],
     indirect=True,
 )
 def test_two_services_that_settle_at_once_share_the_world(database: Database) -> None:
@@ -146,7 +140,6 @@ def test_a_tool_finds_real_time_where_no_clock_is_scaled(database: Database, wor
     assert isinstance(clock_of(database), RealClock)
 
 
-@pytest.mark.xfail(reason="any one of the remembered clocks is taken, not the one that the service uses", strict=True)
 def test_a_tool_finds_the_clock_that_the_service_uses(database: Database, wall: Wall) -> None:
     settle(database, "sandbox", FAST)
     wall.now += timedelta(hours=1)

@@ -34,7 +34,8 @@ while data := os.read(0, 1 << 20):
         pass
     os.write(1, frame(encode([Answer(request.number, f"msg_{len(batches)}", False) for request in batch])))
 """
-"""A committer that answers once the file GO is there, naming the batch that a message was in. It says by GO.taken that it has one."""
+"""A committer that answers once the file GO is there, naming the batch that a message was in. It says by GO.taken
+that it has one."""
 
 DYING = "import os; os.read(0, 1 << 20); os._exit(3)"
 FAILING = SLOW.replace("False)", "None)")

@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +13,7 @@ from orchestrator import worker
 from orchestrator.database import Database, Lease, LeaseLostError
 from orchestrator.database.lease import TERM
 from orchestrator.database.tables import journal, leases
-from orchestrator.worker import BUSY, GATHER, GIVE_WAY, LONGEST_BACKOFF, MAINTAIN, RENEW, Traffic, loop
+from orchestrator.worker import BUSY, GATHER, GIVE_WAY, LONGEST_BACKOFF, RENEW, Traffic, loop
 from projections.follower import OvertakenError
 
 pytestmark = pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
@@ -165,7 +164,7 @@ def test_under_heavy_traffic_it_gives_way_for_longer_than_it_worked(
     duty.before_step = lambda: setattr(time, "now", time.now + 0.25)
     stopping.last = 2
 
-    loop(duty, lease, stopping, None, lambda: True)
+    loop(duty, lease, stopping, lambda: True)
 
     assert stopping.waits == [pytest.approx(GIVE_WAY * 0.25)] * 2 + [GATHER]
 
@@ -173,12 +172,11 @@ def test_under_heavy_traffic_it_gives_way_for_longer_than_it_worked(
 def test_even_quick_steps_give_way_under_heavy_traffic(lease: Lease, stopping: Stopping) -> None:
     stopping.last = 1
 
-    loop(Duty(1), lease, stopping, None, lambda: True)
+    loop(Duty(1), lease, stopping, lambda: True)
 
     assert stopping.waits == [GATHER, GATHER]
 
 
-@pytest.mark.xfail(reason="the wait grows with the step, and nobody renews the lease meanwhile", strict=True)
 def test_giving_way_does_not_cost_the_lease(lease: Lease, rival: Lease, stopping: Stopping, time: Time) -> None:
     def work_for_long() -> None:
         time.now += TERM - 1
@@ -190,7 +188,7 @@ def test_giving_way_does_not_cost_the_lease(lease: Lease, rival: Lease, stopping
     stopping.meanwhile = lambda number: lost.append(rival.acquire())
     stopping.last = 1
 
-    loop(duty, lease, stopping, None, lambda: True)
+    loop(duty, lease, stopping, lambda: True)
 
     assert lost == [False]
 
@@ -443,56 +441,6 @@ def test_a_lease_that_is_somebody_elses_is_not_released(
 
     assert in_the_database(database)[0] == "them"
     rival.renew()
-
-
-def test_maintenance_is_done_between_steps_now_and_then(lease: Lease, time: Time) -> None:
-    done: list[float] = []
-    stopping = Stopping(time, last=round(4 * MAINTAIN / GATHER))
-    duty = Duty()
-
-    def maintain() -> None:
-        assert lease.token is not None
-        done.append(time.now)
-
-    loop(duty, lease, stopping, maintain)
-
-    assert len(done) >= 3
-    assert all(MAINTAIN < later - earlier < MAINTAIN + 2 * GATHER for earlier, later in pairwise(done))
-
-
-def test_maintenance_is_done_under_full_load_too(lease: Lease, stopping: Stopping, time: Time) -> None:
-    done: list[float] = []
-    duty = Duty(*[1] * 10)
-    duty.before_step = lambda: setattr(time, "now", time.now + MAINTAIN + 0.001)
-    stopping.last = 0
-
-    loop(duty, lease, stopping, lambda: done.append(time.now))
-
-    assert len(done) == 11
-
-
-def test_a_standby_maintains_nothing(lease: Lease, rival: Lease, stopping: Stopping) -> None:
-    rival.acquire()
-
-    loop(Duty(), lease, stopping, lambda: pytest.fail("that is for who works"))
-
-    assert lease.token is None
-
-
-def test_maintenance_that_fails_is_waited_out_like_a_step(lease: Lease, stopping: Stopping) -> None:
-    failures = [ValueError("disk"), ValueError("disk")]
-
-    def maintain() -> None:
-        if failures:
-            raise failures.pop()
-
-    duty = Duty(1, 1, 1)
-    stopping.last = 2
-
-    loop(duty, lease, stopping, maintain)
-
-    assert stopping.waits == [0.2, 0.4, GATHER]
-    assert duty.history.count("step") == 4
 
 
 def test_only_one_of_two_workers_works_at_a_time(lease: Lease, rival: Lease, time: Time) -> None:
