@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import psycopg
 import sqlalchemy as sa
 
 from orchestrator.database import Database, Lease, LeaseLostError
@@ -95,6 +96,15 @@ def _watch_parent(stopping: threading.Event) -> None:
     os._exit(1)  # A step that hangs must not outlive the service.
 
 
+def _is_of_database(error: Exception) -> bool:
+    return isinstance(error, sa.exc.SQLAlchemyError | psycopg.Error)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong. Of a database's error the first line only: the rest may quote the row, and so what was sent."""
+    return str(error).partition("\n")[0] if _is_of_database(error) else str(error)
+
+
 class Traffic:
     """How many webhooks come in, told by the numbers that the journal gives them."""
 
@@ -155,8 +165,7 @@ def loop(
         except Exception as error:
             failures += 1
             duty.forget()
-            # What one sees in a log line; the trace comes with the first of a row of failures only.
-            logger.error("a step failed: %s", error, exc_info=failures == 1)
+            logger.error("a step failed: %s", _told(error), exc_info=not _is_of_database(error))
             lease.token = None
             stopping.wait(min(LONGEST_BACKOFF, 0.1 * 2**failures) * random.uniform(0.5, 1))
     if lease.token is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from orchestrator.database.connection import Database
-from orchestrator.database.gate import Gate
+from orchestrator.database.gate import Gate, GateClosedError
 
 FOR_WRITERS = 0.2
 """Seconds to wait for a writer to end."""
@@ -35,7 +35,7 @@ class Checkpointer:
         try:
             with self._gate.passed(FOR_WRITERS):
                 busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-        except TimeoutError:
+        except GateClosedError:
             return
         if not busy:
             self._done = version

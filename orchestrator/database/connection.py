@@ -13,7 +13,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from orchestrator.database.gate import Gate
+from orchestrator.database.gate import Gate, GateClosedError
 
 POSTGRES_DRIVER = "postgresql+psycopg"
 DATA_ERRORS = (psycopg.DataError, sqlite3.DataError, sa.exc.DataError, UnicodeError, OverflowError)
@@ -128,7 +128,7 @@ class Database:
                         driver.execute("ROLLBACK")
                     raise
                 driver.execute("COMMIT")
-        except (TimeoutError, sqlite3.OperationalError) as error:
+        except (GateClosedError, sqlite3.OperationalError) as error:
             raise sa.exc.OperationalError("a transaction that writes", None, error) from error
 
     def now(self, connection: sa.Connection) -> float:

@@ -14,6 +14,10 @@ STEP = 0.0003
 """Seconds between two tries. SQLite's own waiting sleeps up to 100 ms at a time."""
 
 
+class GateClosedError(Exception):
+    """Somebody else held the lock for too long."""
+
+
 class Gate:
     """A lock on the file beside the database whose name ends in `-lock`, for all threads of all processes.
 
@@ -27,10 +31,10 @@ class Gate:
 
     @contextmanager
     def passed(self, patience: float) -> Iterator[None]:
-        """Holds the lock. Raises TimeoutError if it could not be had within `patience` seconds."""
+        """Holds the lock. Raises GateClosedError if it could not be had within `patience` seconds."""
         deadline = time.monotonic() + patience
         if not self._threads.acquire(timeout=patience):
-            raise TimeoutError("the lock on the database is held by another thread")
+            raise GateClosedError("the lock on the database is held by another thread")
         try:
             while True:
                 try:
@@ -38,7 +42,7 @@ class Gate:
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise TimeoutError("the lock on the database is held by another process") from None
+                        raise GateClosedError("the lock on the database is held by another process") from None
                     time.sleep(STEP)
             try:
                 yield
@@ -48,4 +52,6 @@ class Gate:
             self._threads.release()
 
     def close(self) -> None:
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1

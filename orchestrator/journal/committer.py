@@ -167,9 +167,10 @@ def store(journal: Journal, messages: Sequence[tuple[int, Message]]) -> list[Ans
     except DATA_ERRORS as error:
         if len(messages) > 1:
             return [answer for one in messages for answer in store(journal, [one])]
-        logger.error("the database refused a message: %s", error, extra={"message_id": messages[0][1].message_id})
+        reason = str(error).partition("\n")[0]  # The rest may quote the row.
+        logger.error("the database refused a message: %s", reason, extra={"message_id": messages[0][1].message_id})
     except Exception as error:
-        logger.error("a commit failed: %s", error)
+        logger.error("a commit failed: %s", str(error).partition("\n")[0])
     return [Answer(number, message.message_id, None) for number, message in messages]
 
 

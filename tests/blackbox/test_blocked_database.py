@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -130,3 +132,30 @@ def test_lost_connections_are_made_again(migrated_url: str, new_server: NewServe
         assert item["status"] == "applied"
         assert len(server.items(f"/api/bundles/{message['bundle_id']}/history")) == 1
     wait_for(lambda: server.answers("/health/work"), what="work that goes on")
+
+
+def test_a_committing_process_that_freezes_or_dies_costs_time_and_nothing_else(
+    migrated_url: str, new_server: NewServer
+) -> None:
+    server = new_server(migrated_url, "--no-migrate").start()
+    messages = [article("bundle.created", fresh("bdl")) for _ in range(4)]
+    server.deliver(messages[0])
+    frozen = server.worker("journal")
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        check_unavailable(server, messages[1])
+        wait_for(lambda: not server.answers("/health/ready"), seconds=4, what="a journal that is not ready")
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    wait_for(lambda: server.answers("/health/ready"), what="a journal that is ready again")
+    assert wait_for(lambda: taken(server, messages[1])) in ("accepted", "duplicate")
+
+    os.kill(server.worker("journal"), signal.SIGKILL)
+    wait_for(lambda: taken(server, messages[2]), seconds=10, what="a redelivery that is taken")
+    server.deliver(messages[3])
+    server.wait_until_applied()
+    wait_for(lambda: server.answers("/health/work"), what="work that goes on")
+    for message in messages:
+        (item,) = server.journalled(message["id"])
+        assert item["status"] == "applied"
+        assert len(server.items(f"/api/bundles/{message['bundle_id']}/history")) == 1

@@ -222,7 +222,7 @@ def test_the_wait_for_a_lock_ends_in_an_error(migrated_url: str, database: Datab
         with database.write() as connection:
             increase(connection)
 
-            with pytest.raises(sa.exc.OperationalError, match="lock|is writing"), impatient.write() as late:
+            with pytest.raises(sa.exc.OperationalError, match=r"lock|is writing"), impatient.write() as late:
                 increase(late)
 
         assert stored_number(database) == 1
@@ -285,7 +285,7 @@ def test_one_service_uses_eleven_connections() -> None:
 
 def test_the_database_tells_the_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ours, for SQLite; but with PostgreSQL all machines have its server's clock."""
-    monkeypatch.setattr("orchestrator.database.gate.time", SimpleNamespace(time=lambda: 7.5, monotonic=float))
+    monkeypatch.setattr("orchestrator.database.connection.time", SimpleNamespace(time=lambda: 7.5))
 
     with database.write() as connection:
         now = database.now(connection)
