@@ -165,7 +165,7 @@ def loop(
         except Exception as error:
             failures += 1
             duty.forget()
-            logger.error("a step failed: %s", _told(error), exc_info=not _is_of_database(error))
+            logger.error("a step failed: %s", _told(error), exc_info=failures == 1 and not _is_of_database(error))
             lease.token = None
             stopping.wait(min(LONGEST_BACKOFF, 0.1 * 2**failures) * random.uniform(0.5, 1))
     if lease.token is not None:

@@ -168,7 +168,7 @@ def test_sqlite_version(look: Look, monkeypatch: pytest.MonkeyPatch, version: tu
 
 
 def test_write_ahead_log_that_cannot_be_had(look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.database.connection._tune_sqlite", lambda *_: None)
+    monkeypatch.setattr("orchestrator.database.connection.Database._tune_sqlite", lambda *_: None)
     (tmp_path / "x.db").touch()
     finding = look(DATABASE_URL="sqlite:///x.db")["write-ahead log"]
     assert finding.level == "error"
