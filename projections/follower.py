@@ -15,7 +15,7 @@ from projections.videos import NAME as VIDEOS
 from projections.videos import Videos
 
 NAMES = (BUNDLES, VIDEOS, COUNTRIES)
-PAGE = 10_000
+PAGE = 20_000
 
 
 class OvertakenError(Exception):

@@ -57,6 +57,11 @@ def free_port() -> int:
             return port
 
 
+def stranger() -> str:
+    """An address of this machine that nobody has sent from: with a measure of bad signatures of its own."""
+    return f"127.{random.randint(1, 250)}.{random.randint(1, 250)}.{random.randint(1, 250)}"
+
+
 def digest(secret: str, content: bytes) -> str:
     return hmac.new(secret.encode(), content, hashlib.sha256).hexdigest()
 
@@ -120,6 +125,7 @@ class Server:
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self._clients: dict[str, httpx2.Client] = {}
+        self._clients_lock = threading.Lock()
 
     # Its life
 
@@ -215,11 +221,11 @@ class Server:
 
     def client(self, source: str = "127.0.0.1") -> httpx2.Client:
         """A client whose connections come from the address `source`, any of this machine."""
-        if source not in self._clients:
-            self._clients[source] = httpx2.Client(
-                base_url=self.url, timeout=20, transport=httpx2.HTTPTransport(local_address=source, retries=1)
-            )
-        return self._clients[source]
+        with self._clients_lock:
+            if source not in self._clients:
+                transport = httpx2.HTTPTransport(local_address=source, retries=1)
+                self._clients[source] = httpx2.Client(base_url=self.url, timeout=20, transport=transport)
+            return self._clients[source]
 
     def post_webhook(
         self,

@@ -23,6 +23,7 @@ from tests.blackbox.server import (
     digest,
     encode,
     signature,
+    stranger,
     wait_for,
 )
 from tests.blackbox.story import article, at, fresh, public, without
@@ -195,7 +196,7 @@ def test_the_vendors_signature_vectors(server: Server, vector: dict[str, Any]) -
         # The door must look at its clock in the same second.
         wait_for(lambda: time.time() % 1 < 0.2)
     headers = moved(vector["headers"], vector, int(time.time()))
-    answer = server.send(vector["body"].encode(), headers, ENDPOINTS[tuple(vector["secrets"])])
+    answer = server.send(vector["body"].encode(), headers, ENDPOINTS[tuple(vector["secrets"])], stranger())
     if vector["accept"]:
         assert (answer.status_code, answer.json()["status"] in ("accepted", "duplicate")) == (200, True), answer.text
     else:
@@ -281,14 +282,15 @@ def test_ways_to_write_a_signature(server: Server, headers: dict[str, str]) -> N
     ids=lambda headers: repr(headers)[:70],
 )
 def test_what_is_no_signature(server: Server, headers: dict[str, str]) -> None:
-    check_refusal(server.send(BODY, {name: filled(value).encode() for name, value in headers.items()}), 401)
+    given = {name: filled(value).encode() for name, value in headers.items()}
+    check_refusal(server.send(BODY, given, source=stranger()), 401)
 
 
 @on_sqlite
 @pytest.mark.parametrize("header", ["X-TokPortal-Signature: GOOD", "TokPortal-Signature: t=NOW,v1=STAMPED"])
 def test_a_signature_header_that_stands_twice_is_refused(server: Server, header: str) -> None:
     name, _, value = filled(header).partition(": ")
-    answer = server.client().post("/webhooks/tokportal", content=BODY, headers=[(name, value), (name, value)])
+    answer = server.client(stranger()).post("/webhooks/tokportal", content=BODY, headers=[(name, value)] * 2)
     check_refusal(answer, 401)
 
 
@@ -298,20 +300,22 @@ def test_a_time_in_another_spelling_does_not_verify_even_when_it_is_signed(serve
     arabic = "".join(chr(0x660 + int(figure)) for figure in now)
     for stamp in (f"{now[:4]}_{now[4:]}", f"+{now}", f"-{now}", f"{now}.0", f"{now}e0", hex(int(now)), arabic):
         signed = digest(SECRET, f"{stamp}.".encode() + BODY)
-        check_refusal(server.send(BODY, {"TokPortal-Signature": f"t={stamp},v1={signed}".encode()}), 401)
+        given = {"TokPortal-Signature": f"t={stamp},v1={signed}".encode()}
+        check_refusal(server.send(BODY, given, source=stranger()), 401)
 
 
 @on_sqlite
 def test_all_refusals_of_a_signature_look_the_same(server: Server) -> None:
+    source, now = stranger(), int(time.time())
     answers = [
-        server.send(BODY, {}),
-        server.send(BODY, {"X-TokPortal-Signature": "zz"}),
-        server.send(BODY + b" ", {"X-TokPortal-Signature": GOOD}),
-        server.post_webhook(BODY, secret="another secret"),
-        server.send(BODY, signature(PUBLIC, BODY, at=int(time.time()) - 10_000)),
-        server.send(BODY, signature(PUBLIC, BODY, at=int(time.time()) + 10_000)),
-        server.post_webhook(BODY, endpoint="accounts"),
-        server.post_webhook(BODY, secret="", endpoint="blank"),
+        server.send(BODY, {}, source=source),
+        server.send(BODY, {"X-TokPortal-Signature": "zz"}, source=source),
+        server.send(BODY + b" ", {"X-TokPortal-Signature": GOOD}, source=source),
+        server.post_webhook(BODY, secret="another secret", source=source),
+        server.send(BODY, signature(PUBLIC, BODY, at=now - 10_000), source=source),
+        server.send(BODY, signature(PUBLIC, BODY, at=now + 10_000), source=source),
+        server.post_webhook(BODY, endpoint="accounts", source=source),
+        server.post_webhook(BODY, secret="", endpoint="blank", source=source),
     ]
     assert {(answer.status_code, answer.text) for answer in answers} == {(401, answers[0].text)}
 
@@ -319,7 +323,7 @@ def test_all_refusals_of_a_signature_look_the_same(server: Server) -> None:
 def test_what_is_refused_is_not_stored_only_counted(server: Server) -> None:
     message = article("bundle.created", fresh("bdl"))
     before = server.metric("orchestrator_webhooks_total", endpoint="default", outcome="401")
-    assert server.post_webhook(message, secret="wrong").status_code == 401
+    assert server.post_webhook(message, secret="wrong", source=stranger()).status_code == 401
     assert server.journalled(message["id"]) == []
     assert server.metric("orchestrator_webhooks_total", endpoint="default", outcome="401") == before + 1
 
@@ -577,8 +581,8 @@ def test_a_test_endpoint_judges_and_changes_nothing(server: Server) -> None:
 
 
 def test_a_test_endpoint_takes_only_its_own_secret(server: Server) -> None:
-    message = article("bundle.created", fresh("bdl"))
-    assert server.post_webhook(message, endpoint="try").status_code == 401
-    assert server.post_webhook(message, secret=TRY_SECRET).status_code == 401
-    assert server.post_webhook(message, secret=TRY_SECRET, endpoint="accounts").status_code == 401
-    assert server.post_webhook(message, secret=ACCOUNTS_SECRET).status_code == 401
+    message, source = article("bundle.created", fresh("bdl")), stranger()
+    assert server.post_webhook(message, endpoint="try", source=source).status_code == 401
+    assert server.post_webhook(message, secret=TRY_SECRET, source=source).status_code == 401
+    assert server.post_webhook(message, secret=TRY_SECRET, endpoint="accounts", source=source).status_code == 401
+    assert server.post_webhook(message, secret=ACCOUNTS_SECRET, source=source).status_code == 401
