@@ -344,6 +344,17 @@ class Server:
         assert (done.returncode, done.stderr) == (0, "")
         return json.loads(done.stdout)
 
+    def cli_items(self, *arguments: str) -> list[Any]:
+        """Every item of a list, page by page."""
+        found: list[Any] = []
+        cursor: list[str] = []
+        while True:
+            page = self.cli_json(*arguments, "--limit", "500", *cursor)
+            found += page["items"]
+            if page["next"] is None:
+                return found
+            cursor = ["--cursor", page["next"]]
+
     def log_lines(self) -> list[dict[str, Any]]:
         """What it has logged; a line that is no JSON is an error."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]

@@ -62,10 +62,7 @@ def told(server: Server) -> Told:
         log,
         streamed,
         listed={kind: by_id(kind, server.items(f"/api/{kind}")) for kind in ("bundles", "videos")},
-        printed={
-            kind: by_id(kind, server.cli_json(kind, "list", "--limit", "500")["items"])
-            for kind in ("bundles", "videos")
-        },
+        printed={kind: by_id(kind, server.cli_items(kind, "list")) for kind in ("bundles", "videos")},
     )
 
 
