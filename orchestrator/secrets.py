@@ -18,6 +18,10 @@ _SANDBOX: Final = "sandbox"
 _BYTES: Final = 32
 
 
+class SecretError(ValueError):
+    """A file of secrets cannot be used; the text names it and shows nothing of it."""
+
+
 class Secret:
     """A text that `str`, `repr` and formatting mask: `***` and its fingerprint, so that two of them can be told apart.
 
@@ -77,14 +81,14 @@ def sandbox_secret(data_dir: Path) -> Secret:
 
     Raises:
         OSError: the file cannot be read or written.
-        ValueError: the file is blank, which this program never leaves behind.
+        SecretError: the file is blank, which this program never leaves behind.
     """
     path = data_dir / FOLDER / _SANDBOX
     if not path.exists():
         _create(path, secrets.token_hex(_BYTES))
     secret = _read(path)
     if secret is None:
-        raise ValueError(f"{path} holds no secret: delete the file, and a new one is made.")
+        raise SecretError(f"{path} holds no secret: delete the file, and a new one is made.")
     return secret
 
 

@@ -20,6 +20,7 @@ from orchestrator.api.metrics import WEBHOOKS
 from orchestrator.api.services import Services, Token
 from orchestrator.clock import Clock
 from orchestrator.database import Database, migrate
+from orchestrator.database.migrate import require_head
 from orchestrator.http_protocol import PunctualProtocol
 from orchestrator.journal.group_commit import GroupCommit
 from orchestrator.secrets import Secret, sandbox_secret, stored_secrets
@@ -104,6 +105,7 @@ def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], Non
         migrate(url)
     pools = Pools()
     reads = Database(url, connections=pools.reads, name="orchestrator-api", statement_timeout=10)
+    require_head(reads)
     clock = settle(reads, settings.world, settings.clock)
     environment = {"ORCHESTRATOR_LOG_FORMAT": str(settings.log_format)}
     group_commit = GroupCommit([sys.executable, "-m", "orchestrator", "worker", JOURNAL], environment)

@@ -39,6 +39,8 @@ def explain(error: Exception) -> str | None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from orchestrator.api.cursors import BadCursor
+    from orchestrator.database.migrate import SchemaError
+    from orchestrator.secrets import SecretError
     from orchestrator.simulate import SimulateError
     from orchestrator.webhooks.endpoints import EndpointsError
     from orchestrator.world import OtherWorldError
@@ -46,7 +48,10 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, typer.TyperException):
         usage = getattr(error, "format_message", None)
         return str(usage() if usage is not None else error)
-    if isinstance(error, SettingsError | OtherWorldError | EndpointsError | SimulateError | NotFoundError):
+    if isinstance(
+        error,
+        SettingsError | SecretError | SchemaError | OtherWorldError | EndpointsError | SimulateError | NotFoundError,
+    ):
         return str(error)
     if isinstance(error, CommandError):
         return f"the schema cannot be moved there: {error}"
@@ -152,15 +157,18 @@ def migrate(
 def _read(query: Any) -> Any:
     """The answer of `query`, which is given a connection to the database."""
     from orchestrator.database import Database
-    from orchestrator.database.migrate import current, head
+    from orchestrator.database.connection import parse_url
+    from orchestrator.database.migrate import require_head
 
-    database = Database(load_settings().database_url.reveal(), connections=1, name="orchestrator-cli")
+    url = load_settings().database_url.reveal()
+    parsed = parse_url(url)
+    if parsed.drivername == "sqlite" and not Path(str(parsed.database)).exists():
+        raise NotFoundError(
+            f"there is no database yet at {parsed.database}: start the service, or run orchestrator migrate"
+        )
+    database = Database(url, connections=1, name="orchestrator-cli")
     try:
-        if (revision := current(database)) != head():
-            raise NotFoundError(
-                f"the database's schema is at {revision} and this version needs {head()}: run orchestrator migrate, "
-                "or the version that made it"
-            )
+        require_head(database)
         with database.read() as connection:
             return query(connection)
     finally:

@@ -48,6 +48,19 @@ def _is_older(scripts: ScriptDirectory, target: str, current: str) -> bool:
     return target != current and target in {script.revision for script in scripts.walk_revisions("base", current)}
 
 
+class SchemaError(Exception):
+    """The database's schema is not that of this program; the text says what to do."""
+
+
+def require_head(database: Database) -> None:
+    """Raises `SchemaError` unless the schema is this program's."""
+    if (revision := current(database)) != head():
+        raise SchemaError(
+            f"the database's schema is at {revision} and this version needs {head()}: run orchestrator migrate, "
+            "or the version that made it"
+        )
+
+
 def head() -> str:
     """The newest revision that this program knows."""
     return ScriptDirectory.from_config(_config()).get_current_head() or "base"

@@ -212,6 +212,7 @@ class GroupCommit:
         for waiting in self._waiting.values():
             if waiting.deadline <= now and not waiting.future.done():
                 waiting.future.set_exception(JournalUnavailableError())
+                self._failed_at = now
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
 
     def _give_up(self) -> None:

@@ -100,7 +100,7 @@ def _item(row: Any, position: int, *, whole: bool = False) -> dict[str, Any]:
         "reason": row.reason,
         "actor": msgspec.json.decode(row.actor),
         "events": list(range(row.first_position, row.first_position + row.events)) if row.events else [],
-        **_body(bytes(row.body), row.length, whole=whole),
+        **_body(bytes(row.body or b""), row.length, whole=whole),
         "position": position,
     }
 
