@@ -69,7 +69,7 @@ class Database:
                 "application_name": name,
                 "statement_timeout": f"{statement_timeout * 1000:.0f}",
                 "lock_timeout": f"{lock_wait * 1000:.0f}",
-                "idle_in_transaction_session_timeout": "60000",
+                "idle_in_transaction_session_timeout": "4000",
                 # A plan made while a table was small would be kept while it grows, until statistics are renewed.
                 "plan_cache_mode": "force_custom_plan" if replan else "auto",
             }

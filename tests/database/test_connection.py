@@ -435,7 +435,7 @@ def test_each_postgresql_connection_is_tuned(migrated_url: str) -> None:
         assert show(database, "plan_cache_mode") == "force_custom_plan"
         assert show(database, "lock_timeout") == "3s"
         assert show(database, "statement_timeout") == "1500ms"
-        assert show(database, "idle_in_transaction_session_timeout") == "1min"
+        assert show(database, "idle_in_transaction_session_timeout") == "4s"
         assert show(database, "synchronous_commit") == "on"
 
 
