@@ -80,8 +80,8 @@ class Database:
             options["pool_pre_ping"] = True
         self.engine = sa.create_engine(self.url, **options)
         if self.is_sqlite:
-            event.listen(self.engine, "connect", self._tune_sqlite)
             self._gate = Gate(self.path)
+            event.listen(self.engine, "connect", self._tune_sqlite)
 
     @property
     def path(self) -> Path:
@@ -141,7 +141,11 @@ class Database:
         connection.isolation_level = None
         # For other programs, and for the recovery of the file after a crash; our own writers wait at the gate.
         connection.execute(f"PRAGMA busy_timeout = {self._lock_wait * 1000:.0f}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            # The switch fails at once, whatever the time-out, while another connection makes it too. It is made once in
+            # the life of a file, so nobody who holds the gate comes by here.
+            with self._gate.passed(self._lock_wait):
+                connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -32000")
         connection.execute("PRAGMA temp_store = MEMORY")

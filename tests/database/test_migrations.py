@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -148,3 +149,17 @@ def test_the_revision_is_known_after_each_move(database_url: str, database: Data
 
     migrate(database_url, "base")
     assert current(database) == "base"
+
+
+def test_processes_that_open_a_new_sqlite_file_at_once_all_succeed(tmp_path: Path) -> None:
+    """One round does not always meet the moment; thirty do."""
+    for number in range(30):
+        url = f"sqlite:///{tmp_path / str(number)}.db"
+        together = Barrier(4)
+
+        def open_it(url: str = url, together: Barrier = together) -> str:
+            together.wait()
+            return migrate(url)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert {opened.result() for opened in [pool.submit(open_it) for _ in range(4)]} == {head()}
