@@ -178,11 +178,20 @@ videos = sa.Table(
     sa.Column("attempts", sa.Text, nullable=False),
     sa.Column("metrics", sa.Text),
     sa.Column("memo", sa.LargeBinary, nullable=False),
+    sa.Column("campaign_id", Name),
+    sa.Column("ref", Name),
+    sa.Column("country", Name),
+    sa.Column("platform", Name),
+    sa.Column("group", Name),
+    sa.Column("target_day", sa.Text),
+    sa.Column("merged_into", Name),
     sa.Index("videos_bundle", "bundle_id", "state"),
     sa.Index("videos_state", "state", "video_id"),
     sa.Index("videos_error", "error_code", "video_id"),
+    sa.Index("videos_campaign", "campaign_id", "ref", "video_id"),
 )
-"""A video's country and platform are those of its bundle, joined when they are asked for: they may be learnt late."""
+"""Country, platform and group of a video that a campaign wanted; those of any other are its bundle's, joined when they
+are asked for: they may be learnt late. `merged_into` is the video of ours that a stranger turned out to be."""
 
 countries = sa.Table(
     "countries",
@@ -194,3 +203,97 @@ countries = sa.Table(
     sa.Column("count", sa.BigInteger, nullable=False),
 )
 """Counts by country and platform: of bundles by state, of postable bundles, of videos by state."""
+
+desk = sa.Table(
+    "desk",
+    metadata,
+    sa.Column("kind", Name, primary_key=True),
+    sa.Column("name", Name, primary_key=True),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+)
+"""What the engine must find without reading the log: where every bundle, every video of ours, every campaign and every
+market stands. Written in the transaction of the events that it follows from."""
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("command_id", Name, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("kind", Name, nullable=False),
+    sa.Column("bundle_id", Name),
+    sa.Column("video_id", Name),
+    sa.Column("campaign_id", Name),
+    sa.Column("country", Name),
+    sa.Column("platform", Name),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("idempotency_key", Name),
+    sa.Column("price", sa.BigInteger),
+    sa.Column("status", Name, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("attempts", sa.BigInteger, nullable=False),
+    sa.Column("not_before", sa.BigInteger, nullable=False),
+    sa.Column("last_error", sa.Text),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("message_id", Name, nullable=False),
+    sa.Index("outbox_status", "status", "not_before", "seq"),
+    sa.Index("outbox_bundle", "bundle_id", "seq"),
+    sa.Index("outbox_video", "video_id", "seq"),
+)
+"""Commands to TokPortal and alerts, in the order in which they were decided. `not_before` and `attempts` belong to
+whoever executes them; everything else changes only in the engine's transactions."""
+
+due = sa.Table(
+    "due",
+    metadata,
+    sa.Column("name", Name, primary_key=True),
+    sa.Column("due_at", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Index("due_at", "due_at", "name"),
+)
+"""Timers: what is to be looked at again, and when. `due_at` is on the service's clock."""
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", Name, nullable=False),
+    sa.Column("video_id", Name),
+    sa.Column("bundle_id", Name),
+    sa.Column("from_bundle", Name),
+    sa.Column("to_bundle", Name),
+    sa.Column("campaign_id", Name),
+    sa.Column("country", Name),
+    sa.Column("platform", Name),
+    sa.Column("reason", sa.Text),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("policy", Name),
+    sa.Column("candidates", sa.Text, nullable=False),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Index("decisions_kind", "kind", "position"),
+    sa.Index("decisions_video", "video_id", "position"),
+    sa.Index("decisions_bundle", "bundle_id", "position"),
+    sa.Index("decisions_from", "from_bundle", "position"),
+    sa.Index("decisions_to", "to_bundle", "position"),
+)
+
+campaigns = sa.Table(
+    "campaigns",
+    metadata,
+    sa.Column("campaign_id", Name, primary_key=True),
+    sa.Column("name", Name, nullable=False),
+    sa.Column("group", Name, nullable=False),
+    sa.Column("status", Name, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("starts", sa.Text),
+    sa.Column("ends", sa.Text),
+    sa.Column("labels", sa.Text, nullable=False),
+    sa.Column("origin", sa.Text),
+    sa.Column("wanted", sa.BigInteger, nullable=False),
+    sa.Column("unmet", sa.Text, nullable=False),
+    sa.Column("plan", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Text, nullable=False),
+    sa.Column("changed_at", sa.Text, nullable=False),
+    sa.Index("campaigns_status", "status", "campaign_id"),
+)
+"""Progress by state, country and day is counted over `videos` when it is asked for."""

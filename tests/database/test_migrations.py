@@ -42,7 +42,7 @@ def test_an_empty_database_gets_every_table(database_url: str, database: Databas
 
 def test_the_read_models_start_at_the_beginning_of_the_log(migrated_url: str) -> None:
     with closing(Database(migrated_url, connections=1)) as database:
-        assert rows_of_the_migration(database) == ["bundles", "countries", "videos"]
+        assert rows_of_the_migration(database) == ["bundles", "campaigns", "countries", "decisions", "videos"]
 
 
 def test_migrating_again_changes_nothing(migrated_url: str) -> None:
@@ -54,7 +54,7 @@ def test_migrating_again_changes_nothing(migrated_url: str) -> None:
 
         with database.read() as connection:
             assert connection.exec_driver_sql("SELECT value FROM world").scalars().all() == ["kept"]
-        assert rows_of_the_migration(database) == ["bundles", "countries", "videos"]
+        assert rows_of_the_migration(database) == ["bundles", "campaigns", "countries", "decisions", "videos"]
 
 
 def test_the_way_down_removes_everything(migrated_url: str) -> None:
@@ -73,7 +73,7 @@ def test_after_the_way_down_there_is_a_way_up(migrated_url: str) -> None:
 
     with closing(Database(migrated_url, connections=1)) as database:
         assert tables(database) == set(metadata.tables)
-        assert rows_of_the_migration(database) == ["bundles", "countries", "videos"]
+        assert rows_of_the_migration(database) == ["bundles", "campaigns", "countries", "decisions", "videos"]
 
 
 def test_an_unknown_revision_changes_nothing(database_url: str, database: Database) -> None:
@@ -136,7 +136,7 @@ def test_two_migrators_at_once_both_succeed(database_url: str, database: Databas
         assert list(threads.map(start, range(2))) == [head(), head()]
 
     assert tables(database) == set(metadata.tables)
-    assert rows_of_the_migration(database) == ["bundles", "countries", "videos"]
+    assert rows_of_the_migration(database) == ["bundles", "campaigns", "countries", "decisions", "videos"]
 
 
 def test_an_empty_database_is_at_the_base(database: Database) -> None:
