@@ -8,9 +8,10 @@ from typing import Any
 from eventsourcing.domain import BaseAggregate, CanInitAggregate
 from eventsourcing.utils import register_topic
 
+from orchestrator.domain.decisions import OURS, Step
 from orchestrator.domain.facts import KINDS, DomainEvent, Note
 
-for _topic, _kind in KINDS.items():
+for _topic, _kind in {**KINDS, **OURS}.items():
     register_topic(_topic, _kind)
 
 
@@ -22,16 +23,21 @@ class Registered(DomainEvent, CanInitAggregate[str]):
 
 
 class Remembering(BaseAggregate[str]):
-    """Facts are applied by being remembered; states are read from the notes by pure functions."""
+    """Facts are applied by being remembered, and so are our own events, as steps; states are read from both by pure
+    functions."""
 
     class Event(DomainEvent):
         pass
 
     def __init__(self) -> None:
         self.notes: list[Note] = []
+        self.steps: list[Step] = []
 
     def remember(self, note: Note) -> None:
         self.notes.append(note)
+
+    def take(self, step: Step) -> None:
+        self.steps.append(step)
 
     def record(self, kind: type[Any], **values: Any) -> None:
         """Appends one event of `kind`; `values` are its fields, `timestamp` and `message_id` among them."""

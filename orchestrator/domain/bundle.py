@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.domain.aggregate import Registered, Remembering
+from orchestrator.domain.decisions import Step, read_key
 from orchestrator.domain.facts import PUBLIC, DomainEvent, Key, Note
 
 STATES = ("unknown", "created", "ready", "warming", "completed", "failed", "banned")
@@ -25,6 +26,8 @@ LIFECYCLE = {
     "WarmingFailed": "failed",
 }
 WARMING = frozenset({"WarmingStarted", "WarmingCompleted", "WarmingFailed"})
+DELIVERED = WARMING | {"BundleReady", "AccountInReview"}
+"""Facts that only an account which exists can have."""
 
 HOLDS = {
     "suspended": frozenset({"AppealSubmitted"}),
@@ -43,6 +46,7 @@ LIFTS = {
 ACCOUNT_WIDE = frozenset(
     {
         "BundleBanned",
+        "Reinstated",
         "AppealSubmitted",
         "AppealResolved",
         "CoverageLapsed",
@@ -53,7 +57,9 @@ ACCOUNT_WIDE = frozenset(
         "AccountRevealed",
     }
 )
-"""Facts that hold for every bundle of one account, whichever of them they were reported for."""
+"""What holds for every bundle of one account, whichever of them it was reported for."""
+
+NO_FACTS = frozenset({"BundleMentioned", "Reinstated"})
 
 
 class Bundle(Remembering):
@@ -204,14 +210,27 @@ class BundleView:
     saved_account_id: str | None
     last_error: dict[str, str | None] | None
     last_event_at: datetime | None
+    warmed_at: datetime | None = None
+    """When it was warm for the first time since it was created or remade."""
+    delivered: bool = False
+    """Whether the account exists: the vendor needs more time before the first post of one that does not."""
+    era: int = 0
+    """How often the account was remade."""
+    ban: Key | None = None
+    """The greatest ban in force."""
+    warming_failure: Key | None = None
+    """The greatest failure of warming since the last remake."""
+    newest: Key | None = None
+    """The greatest fact."""
 
 
 def bundle_view(
     notes: Sequence[Note],
     accounts: Mapping[str, Sequence[Note]] | None = None,
     kin: Iterable[Sequence[Note]] = (),
+    steps: Sequence[Step] = (),
 ) -> BundleView:
-    """The state of the bundle with `notes`.
+    """The state of the bundle with `notes` and `steps`.
 
     `accounts` holds the notes of every account that the bundle ever had; `kin` the notes of every other bundle that
     ever had one of them.
@@ -224,7 +243,7 @@ def bundle_view(
         spoken = [note for note in accounts.get(account, ()) if eras.account_at(note.key) == account]
         evidence += spoken
         facts += spoken
-    named = list(facts)
+    named = [note for note in facts if note.name not in NO_FACTS]
     for other in kin:
         theirs = Eras(other, accounts)
         facts += [
@@ -240,12 +259,15 @@ def bundle_view(
     for note in facts:
         if remake is None or note.key > remake.key:
             since.setdefault(note.name, []).append(note)
+    facts = [note for note in facts if note.name not in NO_FACTS]
     state, state_since = _state(since, remake)
     warmed = _warmed(since)
-    holds = _holds(since)
     # Account-wide facts of other bundles count for the account; whom to review is the bundle that was named.
-    if _asks_for_review(note for note in named if remake is None or note.key > remake.key):
-        holds = tuple(sorted([*holds, "needs_review"]))
+    asking = [note for note in named if remake is None or note.key > remake.key]
+    holds = tuple(sorted(_holds(since) | _own_holds(steps, asking)))
+    bans = _bans(since)
+    warmings = [note.occurred_at for note in since.get("WarmingCompleted", ())]
+    failures = [note.key for note in since.get("WarmingFailed", ())]
     country, countries = _smallest(evidence, "country")
     platform, platforms = _smallest(evidence, "platform")
     flags = []
@@ -271,13 +293,19 @@ def bundle_view(
         saved_account_id=eras.current,
         last_error=_last_error(facts),
         last_event_at=max((note.occurred_at for note in facts), default=None),
+        warmed_at=min(warmings) if warmed else None,
+        delivered=eras.current is not None or any(name in since for name in DELIVERED),
+        era=len(eras.remakes),
+        ban=max(bans) if bans else None,
+        warming_failure=max(failures, default=None),
+        newest=max((note.key for note in facts), default=None),
     )
 
 
 def _state(since: Mapping[str, Sequence[Note]], remake: Note | None) -> tuple[str, datetime | None]:
     """`since`: the facts since the last remake, by name."""
-    if bans := since.get("BundleBanned"):
-        return "banned", min(note.occurred_at for note in bans)
+    if bans := _bans(since):
+        return "banned", min(bans)[0]
     last: Note | None = None
     for name in LIFECYCLE:
         for note in since.get(name, ()):
@@ -290,6 +318,12 @@ def _state(since: Mapping[str, Sequence[Note]], remake: Note | None) -> tuple[st
     if remake is not None:
         return "created", remake.occurred_at
     return "unknown", None
+
+
+def _bans(since: Mapping[str, Sequence[Note]]) -> list[Key]:
+    """The bans that nobody lifted."""
+    lifted = max((note.key for note in since.get("Reinstated", ())), default=None)
+    return [note.key for note in since.get("BundleBanned", ()) if lifted is None or note.key > lifted]
 
 
 def _warming_before(since: Mapping[str, Sequence[Note]], key: Key) -> bool:
@@ -307,7 +341,7 @@ def _warmed(since: Mapping[str, Sequence[Note]]) -> bool:
     return (failed is None or failed < completed) and (created is None or created < completed)
 
 
-def _holds(since: Mapping[str, Sequence[Note]]) -> tuple[str, ...]:
+def _holds(since: Mapping[str, Sequence[Note]]) -> set[str]:
     holds: set[str] = set()
     for hold, setting in HOLDS.items():
         set_at = max((note.occurred_at for name in setting for note in since.get(name, ())), default=None)
@@ -323,13 +357,29 @@ def _holds(since: Mapping[str, Sequence[Note]]) -> tuple[str, ...]:
     revealed = since.get("AccountRevealed", ())
     if "CoverageEnded" in since or any(note.detail.get("management_ended") is True for note in revealed):
         holds.add("closed")
-    return tuple(sorted(holds))
+    return holds
 
 
-def _asks_for_review(named: Iterable[Note]) -> bool:
-    """Whether the outcome of the newest appeal cannot be read."""
-    resolved = [note for note in named if note.name == "AppealResolved"]
-    return bool(resolved) and max(resolved, key=lambda note: note.key).detail.get("outcome") is None
+def _own_holds(steps: Iterable[Step], asking: Iterable[Note]) -> set[str]:
+    """The holds that people and policies set; `asking` are the facts that may ask for a review themselves."""
+    holds: set[str] = set()
+    answered: Key | None = None
+    for step in steps:
+        if step.name == "BundlePaused":
+            holds.add("paused")
+        elif step.name == "BundleResumed":
+            holds.discard("paused")
+        elif step.name == "ReviewRequested":
+            holds.add("needs_review")
+        elif step.name == "Reviewed":
+            holds.discard("needs_review")
+            answered = read_key(step.detail["up_to"]) if step.detail["up_to"] is not None else answered
+    # The outcome of the newest appeal may be one that cannot be read.
+    resolved = [note for note in asking if note.name == "AppealResolved"]
+    newest = max(resolved, key=lambda note: note.key, default=None)
+    if newest is not None and newest.detail.get("outcome") is None and (answered is None or newest.key > answered):
+        holds.add("needs_review")
+    return holds
 
 
 def _smallest(evidence: Iterable[Note], name: str) -> tuple[str | None, int]:

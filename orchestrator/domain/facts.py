@@ -349,9 +349,32 @@ class BundleMentioned(DomainEvent):
         )
 
 
-def _leaves(base: type[Any]) -> list[type[Any]]:
-    return [leaf for sub in base.__subclasses__() for leaf in ([sub] if not sub.__subclasses__() else _leaves(sub))]
+@dataclass(frozen=True)
+class Reinstated(DomainEvent):
+    """A person lifted every ban up to and including the one named by `occurred_at`, `event_id` and `dialect`. It is
+    remembered under that ban's key: only a greater ban bans again."""
+
+    TOPIC = "Reinstated"
+    rank: ClassVar[int] = BundleBanned.rank
+    state: ClassVar[str | None] = None
+
+    occurred_at: datetime
+    event_id: str
+    dialect: str
+    reason: str | None
+    actor: dict[str, str]
+
+    def apply(self, aggregate: Any) -> None:
+        aggregate.remember(self.note())
+
+    def note(self) -> Note:
+        return Note("Reinstated", self.occurred_at, self.event_id, self.dialect)
 
 
-KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in [*_leaves(Fact), BundleMentioned]}
+def leaves(base: type[Any]) -> list[type[Any]]:
+    """The classes below `base` that have none below them."""
+    return [leaf for sub in base.__subclasses__() for leaf in ([sub] if not sub.__subclasses__() else leaves(sub))]
+
+
+KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in [*leaves(Fact), BundleMentioned, Reinstated]}
 """Every class of fact by its name, which is also its topic in the log."""

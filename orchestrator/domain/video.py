@@ -1,18 +1,19 @@
 """A video: one piece of content on its way to an account, over one or more attempts.
 
-An attempt is the video on one bundle. Attempts that we did not plan are numbered by their smallest key, and the one
-with the greatest fact is the live one.
+An attempt is the video on one bundle; it never returns to a bundle that it was on. Attempts that we did not plan are
+numbered by their smallest key, and the one with the greatest fact is the live one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from orchestrator.domain.aggregate import Registered, Remembering
-from orchestrator.domain.facts import KINDS, DomainEvent, Note
+from orchestrator.domain.decisions import Step, read_key
+from orchestrator.domain.facts import KINDS, DomainEvent, Key, Note
 
 STATES = (
     "unknown",
@@ -102,10 +103,221 @@ class VideoView:
     flags: tuple[str, ...]
     attempts: tuple[Attempt, ...]
     metrics: dict[str, Any] | None
+    reason: str | None = None
 
 
-def video_view(notes: Sequence[Note]) -> VideoView:
-    """The state of the video with `notes`."""
+@dataclass(slots=True)
+class Leg:
+    """An attempt that we planned, by our own events: where it goes and how far it got by them."""
+
+    number: int
+    bundle_id: str
+    account: str
+    target_day: str
+    tries: int = 1
+    since: Key | None = None
+    """Up to this key facts no longer speak."""
+    left: bool = False
+    """A decision ended it."""
+    sent: str | None = None
+    """The command by which TokPortal may have got it."""
+    questioned: str | None = None
+    """Why TokPortal is asked whether it can still post it."""
+    asked: int = 0
+    facts: list[Note] = field(default_factory=list)
+    """In the order of their keys."""
+
+    def speaking(self) -> list[Note]:
+        return [note for note in self.facts if self.since is None or note.key > self.since]
+
+    @property
+    def posted(self) -> Note | None:
+        return next((note for note in self.facts if note.name == "VideoPosted"), None)
+
+    @property
+    def last(self) -> Note | None:
+        """The greatest fact that speaks."""
+        speaking = self.speaking()
+        return speaking[-1] if speaking else None
+
+    @property
+    def failure(self) -> Note | None:
+        """The failure that the attempt is in, if it is."""
+        last = self.last
+        return last if last is not None and last.name == "PostFailed" else None
+
+    @property
+    def state(self) -> str:
+        if self.posted is not None:
+            return "posted"
+        speaking = self.speaking()
+        if self.left:
+            return "failed" if any(note.name == "PostFailed" for note in speaking) else "cancelled"
+        return str(KINDS[speaking[-1].name].state) if speaking else "planned"
+
+    @property
+    def is_with_vendor(self) -> bool:
+        """Whether TokPortal may post it: a command was sent, or it reports progress."""
+        return self.sent is not None or bool(self.speaking())
+
+
+class Plan:
+    """The way of a video that a campaign wanted, by our steps and the vendor's facts together."""
+
+    def __init__(self, notes: Sequence[Note], steps: Sequence[Step]) -> None:
+        self.wish: Mapping[str, Any] = next(step.detail for step in steps if step.name == "VideoRequested")
+        self.legs: list[Leg] = []
+        self.end: str | None = None
+        """What a decision made of it: waiting, abandoned or cancelled; None while an attempt is under way."""
+        self.reason: str | None = None
+        self.held: str | None = None
+        self.original_day: str | None = None
+        """The first day that it was planned for."""
+        self.deadline: str | None = None
+        for step in steps:
+            self._take(step)
+        by_bundle = {leg.bundle_id: leg for leg in self.legs}
+        self.elsewhere: list[Note] = []
+        """Facts from bundles that never carried it."""
+        for note in sorted(notes, key=lambda note: note.key):
+            if KINDS[note.name].state is None or note.bundle_id is None:
+                continue
+            leg = by_bundle.get(note.bundle_id)
+            if leg is None:
+                self.elsewhere.append(note)
+            else:
+                leg.facts.append(note)
+
+    def _take(self, step: Step) -> None:
+        detail = step.detail
+        if step.name in ("VideoPlanned", "VideoRerouted"):
+            self.legs.append(Leg(detail["number"], detail["bundle_id"], detail["account"], detail["target_day"]))
+            self.original_day = self.original_day or detail["target_day"]
+            self.end = self.reason = None
+        elif step.name in ENDS:
+            self.end, self.reason = ENDS[step.name], detail.get("reason")
+            if step.name == "VideoWaiting":
+                self.deadline = detail.get("deadline")
+        elif step.name == "VideoHeld":
+            self.held = detail.get("reason")
+        elif step.name == "VideoReleased":
+            self.held = None
+        elif step.name in OF_LEGS:
+            self._advance(self.legs[detail["number"] - 1], step.name, detail)
+
+    @staticmethod
+    def _advance(leg: Leg, name: str, detail: Mapping[str, Any]) -> None:
+        if name == "VideoRetried":
+            leg.tries, leg.sent, leg.questioned, leg.left = detail["tries"], None, None, False
+            leg.since = read_key(detail["since"]) if detail["since"] is not None else None
+        elif name == "VideoRescheduled":
+            leg.target_day = detail["target_day"]
+        elif name == "AttemptCancelled":
+            leg.left, leg.questioned = True, None
+        elif name == "HandoverStarted":
+            leg.sent = detail["command_id"]
+        elif name == "HandoverRefused":
+            leg.sent = None
+        elif name == "SlotQuestioned":
+            leg.questioned, leg.asked = detail["why"], leg.asked + 1
+        elif name == "SlotAnswered":
+            leg.questioned = None if detail["slot"] != "unknown" else leg.questioned
+
+    @property
+    def live(self) -> Leg | None:
+        """The attempt under way: the only one that may post."""
+        if self.end is not None or not self.legs or self.posts:
+            return None
+        leg = self.legs[-1]
+        return None if leg.left else leg
+
+    @property
+    def posts(self) -> list[Note]:
+        found = [note for leg in self.legs for note in leg.facts if note.name == "VideoPosted"]
+        return sorted([*found, *(n for n in self.elsewhere if n.name == "VideoPosted")], key=lambda note: note.key)
+
+    @property
+    def state(self) -> str:
+        if self.posts:
+            return "posted"
+        live = self.live
+        if live is not None:
+            return live.state
+        return self.end or ("cancelled" if self.legs else "waiting")
+
+    def attempts(self) -> tuple[Attempt, ...]:
+        posted = bool(self.posts)
+        shown = []
+        for leg in self.legs:
+            state = leg.state
+            if posted and state not in ("posted", "failed"):
+                state = "cancelled"
+            failure = _failure(leg.speaking(), leg.posted)
+            if leg.left and state == "failed":
+                failure = next(note for note in reversed(leg.speaking()) if note.name == "PostFailed")
+            shown.append(Attempt(leg.number, leg.bundle_id, state, leg.tries, leg.target_day, _error(failure)))
+        return tuple(shown)
+
+
+ENDS = {"VideoWaiting": "waiting", "VideoAbandoned": "abandoned", "VideoCancelled": "cancelled"}
+OF_LEGS = frozenset(
+    {
+        "VideoRetried",
+        "VideoRescheduled",
+        "AttemptCancelled",
+        "HandoverStarted",
+        "HandoverRefused",
+        "SlotQuestioned",
+        "SlotAnswered",
+    }
+)
+
+
+def is_ours(steps: Sequence[Step]) -> bool:
+    """Whether a campaign wanted the video."""
+    return any(step.name == "VideoRequested" for step in steps)
+
+
+def video_view(notes: Sequence[Note], steps: Sequence[Step] = ()) -> VideoView:
+    """The state of the video with `notes` and `steps`."""
+    return _ours(notes, Plan(notes, steps)) if is_ours(steps) else _strangers(notes)
+
+
+def _ours(notes: Sequence[Note], plan: Plan) -> VideoView:
+    posts = plan.posts
+    flags = {FLAGS[note.name] for note in notes if note.name in FLAGS}
+    if len({note.bundle_id for note in posts}) > 1:
+        flags.add("double_posted")
+    attempts = plan.attempts()
+    if any(attempt.state == "posted" and attempt.error for attempt in attempts):
+        flags.add("failed_after_posted")
+    if plan.elsewhere:
+        flags.add("wrong_bundle")
+    if plan.held is not None:
+        flags.add("held")
+    live = plan.live
+    bundle_id = plan.legs[-1].bundle_id if plan.legs else None
+    if posts:
+        bundle_id = posts[0].bundle_id
+    elif live is not None:
+        bundle_id = live.bundle_id
+    reason = None
+    if not posts:
+        reason = plan.reason or plan.held or (live.questioned if live is not None else None)
+    return VideoView(
+        state=plan.state,
+        bundle_id=bundle_id,
+        post_url=_url(posts, bundle_id),
+        posted_at=posts[0].occurred_at if posts else None,
+        flags=tuple(sorted(flags)),
+        attempts=attempts,
+        metrics=_metrics(notes),
+        reason=reason,
+    )
+
+
+def _strangers(notes: Sequence[Note]) -> VideoView:
+    """A video that TokPortal reports and nobody here planned."""
     slots: dict[str, list[Note]] = {}
     for note in sorted(notes, key=lambda note: note.key):
         if KINDS[note.name].state is not None and note.bundle_id is not None:
@@ -144,22 +356,27 @@ def video_view(notes: Sequence[Note]) -> VideoView:
 def _attempt(number: int, bundle_id: str, facts: Sequence[Note], *, live: bool) -> Attempt:
     """`facts` in the order of their keys; at least one."""
     posted = next((note for note in facts if note.name == "VideoPosted"), None)
-    last = facts[-1]
-    failure: Note | None = None
+    state = "posted" if posted is not None else str(KINDS[facts[-1].name].state)
+    failure = _failure(facts, posted)
+    if state not in ("posted", "failed") and not live:
+        state = "cancelled"
+    return Attempt(number, bundle_id, state, tries=1, target_day=None, error=_error(failure))
+
+
+def _failure(facts: Sequence[Note], posted: Note | None) -> Note | None:
+    """The newest failure that counts: one before the post was overcome, one at its time or later contradicts it."""
+    failures = [note for note in facts if note.name == "PostFailed"]
     if posted is not None:
-        state = "posted"
-        # A failure before the post was overcome; one at the same time or later contradicts it.
-        failures = [n for n in facts if n.name == "PostFailed" and n.occurred_at >= posted.occurred_at]
-        failure = failures[-1] if failures else None
-    else:
-        state = str(KINDS[last.name].state)
-        failure = last if state == "failed" else None
-        if not live and state != "failed":
-            state = "cancelled"
-    error = None
-    if failure is not None:
-        error = {"code": failure.detail.get("error_code"), "message": failure.detail.get("message")}
-    return Attempt(number, bundle_id, state, tries=1, target_day=None, error=error)
+        failures = [note for note in failures if note.occurred_at >= posted.occurred_at]
+    elif not facts or facts[-1].name != "PostFailed":
+        return None
+    return failures[-1] if failures else None
+
+
+def _error(failure: Note | None) -> dict[str, str | None] | None:
+    if failure is None:
+        return None
+    return {"code": failure.detail.get("error_code"), "message": failure.detail.get("message")}
 
 
 def _url(posts: Sequence[Note], bundle_id: str | None) -> str | None:

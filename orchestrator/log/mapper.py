@@ -10,14 +10,17 @@ from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 from eventsourcing.utils import get_topic, resolve_topic
 
 from orchestrator.domain.bundle import Account, Bundle
+from orchestrator.domain.campaign import Campaign
+from orchestrator.domain.decisions import OURS, Step
 from orchestrator.domain.facts import KINDS, DomainEvent, Note
+from orchestrator.domain.house import Market, Service
 from orchestrator.domain.video import Video
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-AGGREGATES = (Bundle, Video, Account)
+AGGREGATES = (Bundle, Video, Account, Campaign, Market, Service)
 """Whose events are in the log. To import them registers their topics."""
 
 
@@ -62,6 +65,29 @@ def note(topic: str, state: bytes) -> Note | None:
         fact.platform,
         {name: data[name] for name in keeps if name in data},
     )
+
+
+class _Ours(msgspec.Struct):
+    """The members of a stored event of ours that its step is made of."""
+
+    timestamp: datetime
+    reason: str | None
+    data: dict[str, Any]
+
+
+_decode_ours = msgspec.json.Decoder(_Ours).decode
+
+
+def step(topic: str, state: bytes) -> Step | None:
+    """The step of a stored event of ours, without making the event first; None for any other event."""
+    kind = OURS.get(topic)
+    if kind is None:
+        return None
+    ours = _decode_ours(state)
+    detail = {name: value for name, value in ours.data.items() if name not in kind.forgets}
+    if ours.reason is not None:
+        detail["reason"] = ours.reason
+    return Step(topic, ours.timestamp, detail)
 
 
 def recorded_at(state: bytes) -> datetime:
