@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from orchestrator.domain.facts import DomainEvent, Key, leaves
+from orchestrator.domain.facts import DomainEvent, Key, Note, leaves
 
 POLICY = {"kind": "policy", "name": "policies"}
 """The actor of what no person ordered."""
@@ -191,10 +191,15 @@ class SlotJoined(Ours):
 
 
 class FactsAdopted(Ours):
-    """What was recorded for a stranger is about this video. `data`: `stranger`, `notes`."""
+    """What was recorded for a stranger is about this video. `data`: `stranger`, `notes` (see `write_note`)."""
 
     TOPIC = "FactsAdopted"
     forgets = ("candidates", "notes")
+
+    def apply(self, aggregate: Any) -> None:
+        super().apply(aggregate)
+        for written in self.data["notes"]:
+            aggregate.remember(read_note(written))
 
 
 class Merged(Ours):
@@ -250,7 +255,7 @@ class MarketPaused(Ours):
 
 
 class MarketResumed(Ours):
-    """`data`: `country`, `platform`."""
+    """Ends a pause, a breaker, or both. `data`: `country`, `platform`, `breaker` (whether it was open)."""
 
     TOPIC = "MarketResumed"
 
@@ -291,7 +296,18 @@ OURS: dict[str, type[Ours]] = {kind.__name__: kind for kind in leaves(Ours)}
 """Every class of our own events by its name, which is also its topic in the log."""
 
 
-def key_text(key: Key) -> list[Any]:
+def write_note(note: Note) -> list[Any]:
+    """`note` as it is written into an event."""
+    names = (note.bundle_id, note.account, note.country, note.platform)
+    return [note.name, note.occurred_at.isoformat(), note.event_id, note.dialect, *names, dict(note.detail)]
+
+
+def read_note(written: list[Any]) -> Note:
+    name, occurred_at, *rest = written
+    return Note(name, datetime.fromisoformat(occurred_at), *rest)
+
+
+def write_key(key: Key) -> list[Any]:
     """`key` as it is written into an event."""
     occurred_at, rank, event_id, dialect = key
     return [occurred_at.isoformat(), rank, event_id, dialect]
