@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from eventsourcing.domain import BaseAggregate, CanInitAggregate
@@ -13,6 +14,9 @@ from orchestrator.domain.facts import KINDS, DomainEvent, Note
 
 for _topic, _kind in {**KINDS, **OURS}.items():
     register_topic(_topic, _kind)
+
+
+_moments = count()
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Remembering(BaseAggregate[str]):
     def __init__(self) -> None:
         self.notes: list[Note] = []
         self.steps: list[Step] = []
+        self._recorded = [next(_moments)]
 
     def remember(self, note: Note) -> None:
         self.notes.append(note)
@@ -42,3 +47,12 @@ class Remembering(BaseAggregate[str]):
     def record(self, kind: type[Any], **values: Any) -> None:
         """Appends one event of `kind`; `values` are its fields, `timestamp` and `message_id` among them."""
         self.trigger_event(kind, **values)
+        self._recorded.append(next(_moments))
+
+    def collect(self) -> list[tuple[int, Any]]:
+        """The events that were not collected yet, each with a number that tells which of any two aggregates' events
+        came first."""
+        events = list(self.collect_events())
+        numbered = list(zip(self._recorded[len(self._recorded) - len(events) :], events, strict=True))
+        self._recorded.clear()
+        return numbered

@@ -124,6 +124,7 @@ class Leg:
     questioned: str | None = None
     """Why TokPortal is asked whether it can still post it."""
     asked: int = 0
+    asked_at: datetime | None = None
     facts: list[Note] = field(default_factory=list)
     """In the order of their keys."""
 
@@ -203,12 +204,15 @@ class Plan:
         elif step.name == "VideoReleased":
             self.held = None
         elif step.name in OF_LEGS:
-            self._advance(self.legs[detail["number"] - 1], step.name, detail)
+            self._advance(self.legs[detail["number"] - 1], step)
 
-    @staticmethod
-    def _advance(leg: Leg, name: str, detail: Mapping[str, Any]) -> None:
+    def _advance(self, leg: Leg, step: Step) -> None:
+        name, detail = step.name, step.detail
         if name == "VideoRetried":
-            leg.tries, leg.sent, leg.questioned, leg.left = detail["tries"], None, None, False
+            self.end = self.reason = None
+            leg.tries, leg.left = detail["tries"], False
+            leg.sent = leg.questioned = leg.asked_at = None
+            leg.asked = 0
             leg.since = read_key(detail["since"]) if detail["since"] is not None else None
         elif name == "VideoRescheduled":
             leg.target_day = detail["target_day"]
@@ -219,7 +223,7 @@ class Plan:
         elif name == "HandoverRefused":
             leg.sent = None
         elif name == "SlotQuestioned":
-            leg.questioned, leg.asked = detail["why"], leg.asked + 1
+            leg.questioned, leg.asked, leg.asked_at = detail["why"], leg.asked + 1, step.at
         elif name == "SlotAnswered":
             leg.questioned = None if detail["slot"] != "unknown" else leg.questioned
 
