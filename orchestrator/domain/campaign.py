@@ -50,11 +50,15 @@ class Campaign(Remembering):
         self.spec: Mapping[str, Any] = {}
         self.plan: list[list[str]] = []
         """The placements that people were shown: video, bundle, day."""
+        self.existing: Mapping[str, int] = {}
+        """How many accounts each market had when the campaign was started."""
 
     def take(self, step: Step) -> None:
         self.status = STATUS.get(step.name, self.status)
         if step.name == "CampaignDrafted":
             self.spec, self.plan = step.detail["spec"], step.detail["plan"]
+        elif step.name == "CampaignStarted":
+            self.existing = step.detail["existing"]
 
     @staticmethod
     def key(campaign_id: str) -> str:

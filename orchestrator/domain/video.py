@@ -119,6 +119,7 @@ class Leg:
     """Up to this key facts no longer speak."""
     left: bool = False
     """A decision ended it."""
+    left_at: datetime | None = None
     sent: str | None = None
     """The command by which TokPortal may have got it."""
     questioned: str | None = None
@@ -217,7 +218,7 @@ class Plan:
         elif name == "VideoRescheduled":
             leg.target_day = detail["target_day"]
         elif name == "AttemptCancelled":
-            leg.left, leg.questioned = True, None
+            leg.left, leg.left_at, leg.questioned = True, step.at, None
         elif name == "HandoverStarted":
             leg.sent = detail["command_id"]
         elif name == "HandoverRefused":

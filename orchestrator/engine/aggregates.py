@@ -11,6 +11,8 @@ import sqlalchemy as sa
 
 from orchestrator.domain.aggregate import Remembering
 from orchestrator.domain.bundle import Account, Bundle
+from orchestrator.domain.campaign import Campaign
+from orchestrator.domain.house import Market, Service
 from orchestrator.domain.video import Video
 from orchestrator.log import EventLog, EventMapper
 
@@ -29,6 +31,7 @@ class LoadedAggregates:
         self._mapper = mapper
         self._kept: OrderedDict[str, Any] = OrderedDict()
         self._touched: dict[str, Remembering] = {}
+        self._absent: set[str] = set()
 
     def load(self, connection: sa.Connection, keys: Iterable[str]) -> None:
         """Makes sure that every aggregate with one of `keys` that exists is at hand; one query for all."""
@@ -36,8 +39,11 @@ class LoadedAggregates:
         for key in set(keys):
             if key in self._kept:
                 self._kept.move_to_end(key)
-            else:
+            elif key not in self._absent:
                 missing.append(key)
+        if not missing:
+            return
+        self._absent.update(missing)
         for key, stored in sorted(self._log.of(connection, missing).items()):
             aggregate: Any = None
             for row in stored:
@@ -63,17 +69,39 @@ class LoadedAggregates:
         self._touch(key, found)
         return found
 
+    def campaign(self, campaign_id: str, message_id: str, now: datetime) -> Campaign:
+        key = Campaign.key(campaign_id)
+        found: Campaign = self._kept.get(key) or Campaign.register(campaign_id, message_id=message_id, now=now)
+        self._touch(key, found)
+        return found
+
+    def market(self, country: str, platform: str, message_id: str, now: datetime) -> Market:
+        key = Market.key(country, platform)
+        found: Market = self._kept.get(key) or Market.register(country, platform, message_id=message_id, now=now)
+        self._touch(key, found)
+        return found
+
+    def service(self, message_id: str, now: datetime) -> Service:
+        found: Service = self._kept.get(Service.KEY) or Service.register(message_id=message_id, now=now)
+        self._touch(Service.KEY, found)
+        return found
+
+    def known(self, key: str) -> Any:
+        """The aggregate, only to look at, if it exists and was loaded."""
+        return self._kept.get(key)
+
     def _touch(self, key: str, aggregate: Remembering) -> None:
         self._kept[key] = aggregate
         self._touched[key] = aggregate
 
     def collect(self) -> list[Any]:
-        """The new events of the message just applied, aggregate by aggregate in the order in which it touched them."""
-        collected = [event for aggregate in self._touched.values() for event in aggregate.collect_events()]
+        """The new events of the message just applied, in the order in which they were recorded."""
+        collected = [numbered for aggregate in self._touched.values() for numbered in aggregate.collect()]
         self._touched.clear()
-        return collected
+        return [event for _, event in sorted(collected, key=lambda numbered: numbered[0])]
 
     def trim(self) -> None:
+        self._absent.clear()
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
@@ -81,3 +109,4 @@ class LoadedAggregates:
         """Drops everything: what is kept may hold events that were never committed."""
         self._kept.clear()
         self._touched.clear()
+        self._absent.clear()

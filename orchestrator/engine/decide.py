@@ -1,24 +1,19 @@
-"""What follows from a message: a pure function of the message and the aggregates that it touches."""
+"""What a webhook says, and what follows from it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from orchestrator import dialects
 from orchestrator.dialects import Reading, Unreadable, Unrecognised
 from orchestrator.domain.bundle import Account, Bundle
 from orchestrator.domain.facts import KINDS, BundleMentioned
 from orchestrator.domain.video import Video
+from orchestrator.engine.reactions import bundles, joins, videos
+from orchestrator.engine.turn import Turn, instant
 from orchestrator.journal.inbox import APPLIED, QUARANTINED, TESTED, UNRECOGNISED, Taken
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def instant(microseconds: int) -> datetime:
-    return EPOCH + timedelta(microseconds=microseconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +53,14 @@ def touched(reading: Reading) -> Iterable[str]:
         yield Account.key(reading.account)
 
 
-class Aggregates(Protocol):
-    """The aggregates of a batch, loaded beforehand."""
-
-    def bundle(self, bundle_id: str, message_id: str, now: datetime) -> Bundle: ...
-
-    def account(self, saved_account_id: str, message_id: str, now: datetime) -> Account: ...
-
-    def video(self, video_id: str, message_id: str, now: datetime) -> Video: ...
-
-
-def apply(reading: Reading, message: Taken, aggregates: Aggregates, now: datetime) -> None:
-    """Records the fact on the aggregate that it is about, which is registered first where it is new."""
+def apply(reading: Reading, turn: Turn) -> None:
+    """Records the fact on the aggregate that it is about, which is registered first where it is new, and does what
+    follows from it."""
     if reading.kind is None:
         return
+    message = turn.message
     fact: dict[str, Any] = {
-        "timestamp": now,
+        "timestamp": turn.now,
         "message_id": message.message_id,
         "occurred_at": reading.occurred_at,
         "event_id": message.event_id,
@@ -85,27 +72,45 @@ def apply(reading: Reading, message: Taken, aggregates: Aggregates, now: datetim
         "data": reading.data,
     }
     if reading.video_id is not None:
-        if reading.bundle_id is not None:
-            _mention(reading.bundle_id, reading, message, aggregates, now)
-        aggregates.video(reading.video_id, message.message_id, now).record(reading.kind, **fact)
+        if reading.bundle_id is not None and _mention(reading.bundle_id, reading, turn):
+            bundles.changed(turn, [reading.bundle_id])
+        video_id = joins.named(turn, reading.video_id, reading.bundle_id, reading.data, reading.occurred_at)
+        video = turn.video(video_id)
+        video.record(reading.kind, **fact)
+        if turn.is_ours(video_id):
+            videos.on_news(turn, video, reading.kind, str(message.event_id))
+        else:
+            _tell_of_stranger(reading, turn, video)
     elif reading.bundle_id is not None:
-        aggregates.bundle(reading.bundle_id, message.message_id, now).record(reading.kind, **fact)
+        turn.bundle(reading.bundle_id).record(reading.kind, **fact)
+        bundles.changed(turn, [reading.bundle_id])
     elif reading.account is not None:
-        aggregates.account(reading.account, message.message_id, now).record(reading.kind, **fact)
+        turn.account(reading.account).record(reading.kind, **fact)
+        bundles.account_changed(turn, reading.account)
 
 
-def _mention(bundle_id: str, reading: Reading, message: Taken, aggregates: Aggregates, now: datetime) -> None:
-    bundle = aggregates.bundle(bundle_id, message.message_id, now)
+def _mention(bundle_id: str, reading: Reading, turn: Turn) -> bool:
+    """Has the bundle learn what a video's fact says of it. Whether it was news."""
+    bundle = turn.bundle(bundle_id)
+    message = turn.message
     key = (reading.occurred_at, BundleMentioned.rank, str(message.event_id), str(message.dialect))
-    if bundle.needs_mention(key, reading.country, reading.platform, reading.account):
-        bundle.record(
-            KINDS["BundleMentioned"],
-            timestamp=now,
-            message_id=message.message_id,
-            occurred_at=reading.occurred_at,
-            event_id=message.event_id,
-            dialect=message.dialect,
-            account=reading.account,
-            country=reading.country,
-            platform=reading.platform,
-        )
+    if not bundle.needs_mention(key, reading.country, reading.platform, reading.account):
+        return False
+    bundle.record(
+        KINDS["BundleMentioned"],
+        timestamp=turn.now,
+        message_id=message.message_id,
+        occurred_at=reading.occurred_at,
+        event_id=message.event_id,
+        dialect=message.dialect,
+        account=reading.account,
+        country=reading.country,
+        platform=reading.platform,
+    )
+    return True
+
+
+def _tell_of_stranger(reading: Reading, turn: Turn, video: Video) -> None:
+    """A video that no campaign planned: policies do not act on it, but people should know, once an hour."""
+    text = f"{reading.bundle_id} has a video that no campaign planned: {video.video_id}"
+    turn.alert_hourly("stranger", str(reading.bundle_id), text, bundle_id=reading.bundle_id)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
+from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from orchestrator.database import DATA_ERRORS, Database, Lease
 from orchestrator.engine.aggregates import LoadedAggregates
-from orchestrator.engine.decide import EPOCH, Judged, apply, instant, judge, touched
+from orchestrator.engine.decide import Judged, apply, judge, touched
+from orchestrator.engine.desk import Desk
+from orchestrator.engine.reactions import house, orders, outcomes
+from orchestrator.engine.turn import EPOCH, Follow, Turn, instant
 from orchestrator.journal.inbox import (
     APPLIED,
     CONFLICT,
@@ -24,8 +30,11 @@ from orchestrator.journal.inbox import (
     Mark,
     Taken,
 )
-from orchestrator.journal.journal import COMMAND
+from orchestrator.journal.journal import COMMAND, DISPATCH, RESULT, TIMER, WEBHOOK, WORK
 from orchestrator.log import EventLog, EventMapper
+from orchestrator.outbox import Outbox
+from orchestrator.policies.schema import Policies, parse
+from orchestrator.timers import Timers
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +53,25 @@ class PoisonError(Exception):
 
 @dataclass(slots=True)
 class Batch:
-    """What follows from some messages: events, and what became of each message."""
+    """What follows from some messages: events, what became of each message, and all else."""
 
-    events: list[StoredEvent]
-    marks: list[Mark]
-    again: list[Mark]
     now: datetime
+    events: list[StoredEvent] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    again: list[Mark] = field(default_factory=list)
+    follow: Follow = field(default_factory=Follow)
+
+
+@dataclass(slots=True)
+class Known:
+    """What was looked up for a batch before it is decided."""
+
+    judged: dict[str, Judged]
+    targets: dict[str, str]
+    """Of each command that wants a webhook applied again: which one."""
+    again: dict[str, Judged]
+    statuses: dict[str, str]
+    claims: dict[tuple[str, str], int]
 
 
 class Engine:
@@ -64,12 +86,18 @@ class Engine:
         self._lease = lease
         self._max_batch = max_batch
         self._inbox = Inbox(database)
+        self._outbox = Outbox(database)
+        self._timers = Timers(database)
         self._log = EventLog(database)
         self._mapper = EventMapper()
         self._aggregates = LoadedAggregates(self._log, self._mapper)
+        self._desk = Desk(database)
+        self._policies: Policies | None = None
+        self._told: set[tuple[str, str, datetime]] = set()
         self._now: datetime | None = None
         self._applied = 0
         self._first_position = 0
+        self._has_left_work = False
 
     @property
     def full(self) -> int:
@@ -79,10 +107,21 @@ class Engine:
     def forget(self) -> None:
         """To be called when the lease was lost or a commit failed: the next step starts from what is stored."""
         self._aggregates.forget()
+        self._desk.clear()
+        self._told.clear()
         self._now = None
 
+    def _undo(self) -> None:
+        """Takes back everything that was decided and not committed."""
+        self._aggregates.forget()
+        self._told.clear()
+        self._now = None
+        if self._desk.loaded:
+            with self._database.read() as connection:
+                self._desk.rollback(connection)
+
     def step(self) -> int:
-        """Takes and commits one batch; the number of messages taken.
+        """Takes and commits one batch; the number of messages taken, or `full` where there is more to do at once.
 
         A message that cannot be applied does not hold up the others: it is tried again alone, then quarantined.
         Raises `LeaseLostError`, or the database's error after nothing was written.
@@ -107,36 +146,40 @@ class Engine:
         if not taken:
             return 0
         try:
-            self._take(taken)
-            return len(taken)
+            done = self._take(taken)
+            return self._max_batch if done < len(taken) or self._has_left_work else done
         except PoisonError as poison:
             index = poison.index
         except DATA_ERRORS:
             # The database refused a value and does not say whose: they go one by one.
             for message in taken:
-                self.forget()
+                self._undo()
                 self._take_alone(message)
-            return len(taken)
-        self.forget()
-        if index:
-            self._take(taken[:index])
-        self.forget()
+            return self._max_batch
+        self._undo()
+        if index and self._take(taken[:index]) < index:
+            return self._max_batch
+        self._undo()
         self._take_alone(taken[index])
-        return index + 1
+        return self._max_batch
 
     def _take_alone(self, message: Taken) -> None:
         try:
             self._take([message])
         except (PoisonError, *DATA_ERRORS) as error:
-            self.forget()
+            self._undo()
             reason = _printable(f"the program could not apply it: {error}"[:500])
             logger.error("message %s is quarantined: %s", message.message_id, reason)
-            now = self._load_state()
-            self._commit(Batch([], [_mark(message, QUARANTINED, reason, self._first_position, 0)], [], now))
+            batch = Batch(self._load_state())
+            batch.marks.append(_mark(message, QUARANTINED, reason, self._first_position, 0))
+            self._commit(batch)
 
-    def _take(self, messages: Sequence[Taken]) -> None:
+    def _take(self, messages: Sequence[Taken]) -> int:
+        """Decides and commits the messages, or those up to the first that is big work; how many."""
         batch = self._decide(messages)
         self._commit(batch)
+        self._has_left_work = bool(batch.follow.works)
+        return len(batch.marks)
 
     def _load_state(self) -> datetime:
         """Where the log and the order of messages end, and the time of the last event."""
@@ -146,51 +189,93 @@ class Engine:
             self._applied = self._inbox.last_applied(connection)
             head = self._log.head(connection)
             last = self._log.after(connection, head - 1, 1)
+            if not self._desk.loaded:
+                self._desk.load(connection)
         self._first_position = head + 1
         self._now = self._mapper.event(*last[0][1:]).timestamp if last else EPOCH
+        text = self._desk.service().policies
+        if text != (self._policies.text if self._policies is not None else None):
+            self._policies = parse(text) if text is not None else None
         return self._now
 
     def _decide(self, messages: Sequence[Taken]) -> Batch:
-        now = self._load_state()
+        batch = Batch(self._load_state())
+        with self._database.read() as connection:
+            known = self._look_up(messages, connection)
+            for index, message in enumerate(messages):
+                try:
+                    mark = self._apply(message, known, batch, connection)
+                except Exception as error:
+                    raise PoisonError(index, error) from error
+                batch.marks.append(mark)
+                known.statuses[message.message_id] = mark.status
+                if message.kind == WORK:
+                    break
+        return batch
+
+    def _look_up(self, messages: Sequence[Taken], connection: sa.Connection) -> Known:
         judged: dict[str, Judged] = {}
         targets: dict[str, str] = {}
         for index, message in enumerate(messages):
             try:
-                if message.kind == COMMAND:
-                    targets[message.message_id] = _retry_target(message)
-                else:
+                if message.kind == WEBHOOK:
                     judged[message.message_id] = judge(message)
+                elif message.kind == COMMAND and (target := _retry_target(message)) is not None:
+                    targets[message.message_id] = target
             except Exception as error:
                 raise PoisonError(index, error) from error
-        with self._database.read() as connection:
-            found = self._inbox.find(connection, list(targets.values()))
-            again = self._judge_targets(messages, targets, found)
-            everything = [*judged.values(), *again.values()]
-            claims = self._inbox.claims(connection, [_name(j.message) for j in everything])
-            keys = [key for j in everything if j.reading is not None for key in touched(j.reading)]
-            self._aggregates.load(connection, keys)
-        statuses = {name: status for name, (_, status) in found.items()}
+        found = self._inbox.find(connection, list(targets.values()))
+        again = self._judge_targets(messages, targets, found)
+        everything = [*judged.values(), *again.values()]
+        claims = self._inbox.claims(connection, [_name(j.message) for j in everything])
+        keys = {key for j in everything if j.reading is not None for key in touched(j.reading)}
+        self._aggregates.load(connection, keys)
+        return Known(judged, targets, again, {name: status for name, (_, status) in found.items()}, claims)
 
-        batch = Batch([], [], [], now)
-        for index, message in enumerate(messages):
-            try:
-                if message.kind == COMMAND:
-                    target = targets[message.message_id]
-                    refusal = _refusal(target, statuses.get(target), again)
-                    if refusal is None:
-                        retried = self._judge_again(again[target], message)
-                        mark = self._settle(retried, claims, batch)
-                        batch.again.append(mark)
-                        statuses[target] = mark.status
-                    status = APPLIED if refusal is None else REFUSED
-                    mark = _mark(message, status, refusal, self._next(batch), 0)
-                else:
-                    mark = self._settle(judged[message.message_id], claims, batch)
-                batch.marks.append(mark)
-                statuses[message.message_id] = mark.status
-            except Exception as error:
-                raise PoisonError(index, error) from error
-        return batch
+    def _apply(self, message: Taken, known: Known, batch: Batch, connection: sa.Connection) -> Mark:
+        """Decides one message."""
+        first = self._next(batch)
+        if message.kind == WEBHOOK:
+            return self._settle(known.judged[message.message_id], known.claims, batch, connection)
+        if message.message_id in known.targets:
+            target = known.targets[message.message_id]
+            refusal = _refusal(target, known.statuses.get(target), known.again)
+            if refusal is None:
+                retried = self._judge_again(known.again[target], message)
+                mark = self._settle(retried, known.claims, batch, connection)
+                batch.again.append(mark)
+                known.statuses[target] = mark.status
+                return _mark(message, APPLIED, None, self._next(batch), 0)
+        else:
+            turn = self._turn(message, batch, connection)
+            refusal = _react(turn, message.kind, msgspec.json.decode(message.body))
+            self._collect(turn.now, batch)
+        if refusal is not None:
+            logger.warning("message %s is refused: %s", message.message_id, refusal)
+        return _mark(message, APPLIED if refusal is None else REFUSED, refusal, first, self._next(batch) - first)
+
+    def _turn(self, message: Taken, batch: Batch, connection: sa.Connection) -> Turn:
+        return Turn(
+            message=message,
+            now=max(batch.now, instant(message.received_at)),
+            connection=connection,
+            aggregates=self._aggregates,
+            desk=self._desk,
+            outbox=self._outbox,
+            policies=self._policies,
+            follow=batch.follow,
+            set_policies=self._set_policies,
+            told=self._told,
+        )
+
+    def _set_policies(self, policies: Policies) -> None:
+        self._policies = policies
+
+    def _collect(self, now: datetime, batch: Batch) -> None:
+        events = [self._mapper.to_stored_event(event) for event in self._aggregates.collect()]
+        if events:
+            batch.now = now
+            batch.events += events
 
     def _judge_targets(
         self, messages: Sequence[Taken], targets: dict[str, str], found: dict[str, tuple[Taken, str]]
@@ -199,7 +284,7 @@ class Engine:
         judged: dict[str, Judged] = {}
         for index, message in enumerate(messages):
             target, _ = found.get(targets.get(message.message_id, ""), (None, None))
-            if target is None or target.kind == COMMAND:
+            if target is None or target.kind != WEBHOOK:
                 continue
             try:
                 judged[target.message_id] = judge(target)
@@ -211,29 +296,29 @@ class Engine:
         """Its times are held against the receipt of the retry."""
         return judge(judged.message._replace(received_at=command.received_at))
 
-    def _settle(self, judged: Judged, claims: dict[tuple[str, str], int], batch: Batch) -> Mark:
+    def _settle(
+        self, judged: Judged, claims: dict[tuple[str, str], int], batch: Batch, connection: sa.Connection
+    ) -> Mark:
         """Applies one webhook, unless its event id belongs to another message."""
         message, status, reason = judged.message, judged.status, judged.reason
         first = self._next(batch)
-        events: list[StoredEvent] = []
+        turn = self._turn(message, batch, connection)
         if status in CLAIMING:
             if claims.setdefault(_name(message), message.seq) != message.seq:
                 status, reason = CONFLICT, "another message with this event id and other content came first"
             elif judged.reading is not None:
-                now = max(batch.now, instant(message.received_at))
-                apply(judged.reading, message, self._aggregates, now)
-                events = [self._mapper.to_stored_event(event) for event in self._aggregates.collect()]
-                if events:
-                    batch.now = now
+                apply(judged.reading, turn)
+                self._collect(turn.now, batch)
         if status not in (APPLIED, TESTED):
             logger.warning("message %s is %s: %s", message.message_id, status, reason)
-        batch.events += events
-        return _mark(message, status, reason, first, len(events))
+            turn.alert_hourly(status, "journal", f"a message is {status}: {reason}")
+        return _mark(message, status, reason, first, self._next(batch) - first)
 
     def _next(self, batch: Batch) -> int:
         return self._first_position + len(batch.events)
 
     def _commit(self, batch: Batch) -> None:
+        follow = batch.follow
         with self._database.write() as connection:
             if self._lease is not None:
                 self._lease.fence(connection)
@@ -243,10 +328,38 @@ class Engine:
             self._inbox.mark(connection, batch.marks, self._applied + 1)
             for mark in batch.again:
                 self._inbox.remark(connection, mark)
+            self._outbox.add(connection, list(follow.commands.values()))
+            for (status, reason, of), moves in groupby(follow.moves, key=lambda move: move[1:]):
+                self._outbox.change(connection, [move[0] for move in moves], status, reason, of)
+            self._timers.apply(
+                connection,
+                {name: timer for name, timer in follow.timers.items() if timer is not None},
+                [name for name, timer in follow.timers.items() if timer is None],
+            )
+            self._inbox.enqueue(connection, follow.works)
+            self._desk.write(connection)
+        self._desk.written()
         self._applied += len(batch.marks)
         self._first_position += len(batch.events)
         self._now = batch.now
         self._aggregates.trim()
+
+
+def _react(turn: Turn, kind: str, body: dict[str, Any]) -> str | None:
+    """Does what a message that is no webhook says. Why not, where the rules forbid it."""
+    if kind == COMMAND:
+        return orders.carry_out(turn, body)
+    if kind == TIMER:
+        house.timer(turn, body)
+    elif kind == WORK:
+        house.work(turn, body)
+    elif kind == DISPATCH:
+        outcomes.dispatch(turn, body["command_ids"])
+    elif kind == RESULT:
+        return outcomes.result(turn, body)
+    else:
+        raise ValueError(f"nobody knows messages of the kind {kind!r}")
+    return None
 
 
 def _printable(text: str) -> str:
@@ -267,12 +380,14 @@ def _mark(message: Taken, status: str, reason: str | None, first_position: int, 
         events=events,
         dialect=message.dialect or "",
         event_id=message.event_id or "",
-        claims=status in CLAIMING and message.kind != COMMAND,
+        claims=status in CLAIMING and message.kind == WEBHOOK,
     )
 
 
-def _retry_target(command: Taken) -> str:
-    return str(msgspec.json.decode(command.body)["message_id"])
+def _retry_target(command: Taken) -> str | None:
+    """The webhook that the command wants applied again, if that is what it wants."""
+    order = msgspec.json.decode(command.body)
+    return str(order["message_id"]) if order["command"] == "retry" else None
 
 
 def _refusal(target: str, status: str | None, webhooks: Container[str]) -> str | None:
@@ -280,7 +395,7 @@ def _refusal(target: str, status: str | None, webhooks: Container[str]) -> str |
     if status is None:
         return f"there is no message {target!r}"
     if target not in webhooks:
-        return "a command cannot be applied again; give it anew"
+        return "only a webhook can be applied again; give a command anew"
     if status in (QUARANTINED, UNRECOGNISED):
         return None
     return f"a message that is {status} cannot be applied again; only quarantined and unrecognised ones can"

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from orchestrator.database import Database
 from orchestrator.database.tables import pack_message_id, unpack_message_id
+from orchestrator.journal.journal import POSTGRES_APPEND, SQLITE_APPEND, SQLITE_ROW, Message, message_row
 
 PENDING = "pending"
 APPLIED = "applied"
@@ -66,6 +67,19 @@ class Inbox:
             connection, f"SELECT {COLUMNS} FROM inbox JOIN journal USING (seq) ORDER BY inbox.seq LIMIT ?", (limit,)
         )
         return [_taken(row) for row in rows]
+
+    def enqueue(self, connection: sa.Connection, messages: Sequence[Message]) -> None:
+        """Journals messages of the engine's own in its transaction. One that is known already is not taken twice."""
+        for message in messages:
+            row = (*message_row(message), 1)
+            if self._database.is_sqlite:
+                added = self._rows(connection, f"{SQLITE_APPEND.format(rows=SQLITE_ROW)} RETURNING seq", row)
+                for (seq,) in added:
+                    connection.exec_driver_sql("INSERT INTO inbox (seq) VALUES (?)", (seq,))
+            else:
+                cursor: Any = connection.connection.cursor()
+                cursor.execute(POSTGRES_APPEND, [[value] for value in row])
+                cursor.close()
 
     def find(self, connection: sa.Connection, message_ids: Sequence[str]) -> dict[str, tuple[Taken, str]]:
         """Messages by their ids, each with its status."""

@@ -14,6 +14,10 @@ from orchestrator.database.tables import pack_message_id, unpack_message_id
 
 WEBHOOK = "webhook"
 COMMAND = "command"
+TIMER = "timer"
+WORK = "work"
+DISPATCH = "dispatch"
+RESULT = "result"
 LIVE = "live"
 TEST = "test"
 
@@ -83,6 +87,24 @@ SQLITE_QUEUE = "INSERT INTO inbox (seq) SELECT seq FROM journal WHERE seq > ?"
 SQLITE_AGAIN = "UPDATE journal SET deliveries = deliveries + ? WHERE message_id = ?"
 
 
+def message_row(m: Message) -> tuple[Any, ...]:
+    """The values of `COLUMNS`, but for `deliveries`."""
+    return (
+        pack_message_id(m.message_id),
+        m.kind,
+        m.endpoint,
+        m.mode,
+        m.dialect,
+        m.event_id,
+        m.id_source,
+        m.digest,
+        m.body,
+        m.headers,
+        m.actor,
+        m.received_at,
+    )
+
+
 class Journal:
     """Appends to the journal, for one thread. It never decides what a message means; whoever takes it from the inbox
     does."""
@@ -110,24 +132,7 @@ class Journal:
         for message in messages:
             first.setdefault(message.message_id, message)
             deliveries[message.message_id] = deliveries.get(message.message_id, 0) + 1
-        rows = [
-            (
-                pack_message_id(m.message_id),
-                m.kind,
-                m.endpoint,
-                m.mode,
-                m.dialect,
-                m.event_id,
-                m.id_source,
-                m.digest,
-                m.body,
-                m.headers,
-                m.actor,
-                m.received_at,
-                deliveries[m.message_id],
-            )
-            for m in first.values()
-        ]
+        rows = [(*message_row(m), deliveries[m.message_id]) for m in first.values()]
         try:
             added = self._append_sqlite(rows) if self._database.is_sqlite else self._append_postgres(rows)
         except BaseException:

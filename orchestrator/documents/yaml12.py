@@ -1,0 +1,138 @@
+"""YAML 1.2 with the core schema, which JSON is a part of: `NO` is Norway, `on` is a word, 010 is ten.
+
+PyYAML reads YAML 1.1; its parser is used, its idea of what a plain word means is not. Aliases and tags are refused:
+nothing here needs them, and a few lines of aliases can stand for gigabytes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from orchestrator.documents.reader import Problem, Refused
+
+DEEPEST: Final = 40
+_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
+_OCTAL: Final = re.compile(r"0o[0-7]{1,18}")
+_HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]{1,15}")
+_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})?")
+_NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_TRUE: Final = frozenset({"true", "True", "TRUE"})
+_FALSE: Final = frozenset({"false", "False", "FALSE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value and where it stands; lines and columns begin at 1. A mapping is a dict of nodes, a sequence a list."""
+
+    value: Any
+    line: int
+    column: int
+
+
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+_Loader.yaml_implicit_resolvers = {}
+
+
+def load(text: str) -> Node:
+    """The document. Raises `Refused` where it cannot be read."""
+    try:
+        loader: Any = _Loader(text)
+        try:
+            if loader.check_event(yaml.StreamStartEvent):
+                loader.get_event()
+            if loader.check_event(yaml.StreamEndEvent):
+                return Node(None, 1, 1)
+            root = _document(loader)
+            if not loader.check_event(yaml.StreamEndEvent):
+                raise _refused(loader.peek_event().start_mark, "there is a second document; write one")
+            return root
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        said = " ".join(part for part in (error.context, error.problem) if part)
+        raise _refused(mark, f"this is no YAML: {said}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, int(error.position)) + 1
+        raise Refused([Problem("error", line, 1, "", "there is a character that YAML does not allow")]) from None
+    except (RecursionError, ValueError) as error:
+        raise Refused([Problem("error", 1, 1, "", f"this cannot be read: {error}")]) from None
+
+
+def _document(loader: Any) -> Node:
+    loader.get_event()  # The document begins.
+    node = _node(loader, 0)
+    loader.get_event()  # The document ends.
+    return node
+
+
+def _node(loader: Any, depth: int) -> Node:
+    event = loader.get_event()
+    mark = event.start_mark
+    line, column = mark.line + 1, mark.column + 1
+    if depth > DEEPEST:
+        raise _refused(mark, f"this is nested more than {DEEPEST} levels deep")
+    if isinstance(event, yaml.AliasEvent):
+        raise _refused(mark, "aliases (*name) are not allowed: write the value again")
+    if event.anchor is not None:
+        raise _refused(mark, "anchors (&name) are not allowed: write the value again")
+    if event.tag is not None and event.tag != "!":
+        raise _refused(mark, "tags (!name) are not allowed")
+    if isinstance(event, yaml.ScalarEvent):
+        plain = event.implicit[0] and event.style is None
+        return Node(_plain(event.value) if plain else event.value, line, column)
+    if isinstance(event, yaml.SequenceStartEvent):
+        items = []
+        while not loader.check_event(yaml.SequenceEndEvent):
+            items.append(_node(loader, depth + 1))
+        loader.get_event()
+        return Node(items, line, column)
+    members: dict[str, Node] = {}
+    while not loader.check_event(yaml.MappingEndEvent):
+        start = loader.peek_event().start_mark
+        key = _key(loader)
+        if key in members:
+            raise _refused(start, f"{key!r} is given twice, first in line {members[key].line}")
+        value = _node(loader, depth + 1)
+        # What is wrong with a member is looked for where its name stands.
+        members[key] = Node(value.value, start.line + 1, start.column + 1)
+    loader.get_event()
+    return Node(members, line, column)
+
+
+def _key(loader: Any) -> str:
+    event = loader.get_event()
+    if not isinstance(event, yaml.ScalarEvent):
+        raise _refused(event.start_mark, "a key must be a word")
+    return str(event.value)
+
+
+def _plain(text: str) -> Any:
+    """What a plain word means by YAML 1.2's core schema."""
+    if text in _NULLS:
+        return None
+    if text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _OCTAL.fullmatch(text):
+        return int(text[2:], 8)
+    if _HEXADECIMAL.fullmatch(text):
+        return int(text, 16)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+def _refused(mark: Any, message: str) -> Refused:
+    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+    return Refused([Problem("error", line, column, "", message)])

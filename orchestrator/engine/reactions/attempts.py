@@ -1,0 +1,216 @@
+"""The single steps of a video's way: handing it over, leaving an attempt behind, waiting, giving up."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from orchestrator.domain.decisions import (
+    AttemptCancelled,
+    SlotQuestioned,
+    VideoAbandoned,
+    VideoHeld,
+    VideoRetried,
+    VideoWaiting,
+    write_key,
+)
+from orchestrator.domain.facts import Key
+from orchestrator.domain.video import Leg, Plan, Video
+from orchestrator.engine.desk import LegEntry, VideoEntry
+from orchestrator.engine.reactions import gates
+from orchestrator.engine.turn import Turn, command_id
+from orchestrator.policies import recovery
+
+
+def plan_of(video: Video) -> Plan:
+    return Plan(video.notes, video.steps)
+
+
+def handover_id(plan: Plan, video_id: str, leg: Leg) -> str:
+    """The id of the command that hands this try of this attempt to TokPortal for this day."""
+    return command_id("configure", video_id, leg.number, leg.tries, leg.target_day)
+
+
+def file(turn: Turn, video_id: str, plan: Plan) -> None:
+    """Notes on the desk where the video stands."""
+    live = plan.live
+    wish = plan.wish
+    before = turn.desk.video(video_id)
+    entry = VideoEntry(
+        video_id=video_id,
+        campaign_id=wish["campaign_id"],
+        target=wish["target"],
+        ref=wish["ref"],
+        country=wish["country"],
+        platform=wish["platform"],
+        group=wish["group"],
+        state=plan.state,
+        bundle_id=live.bundle_id if live is not None else None,
+        with_vendor=live is not None and live.is_with_vendor,
+        held=plan.held is not None,
+        legs=tuple(LegEntry(leg.bundle_id, leg.target_day, leg.state != "cancelled", leg is live) for leg in plan.legs),
+    )
+    turn.desk.put("video", video_id, entry)
+    if before is not None and before.is_open and not entry.is_open:
+        campaign = turn.desk.campaign(entry.campaign_id)
+        if campaign is not None and not turn.desk.open_of_campaign(entry.campaign_id):
+            turn.work("complete", campaign_id=entry.campaign_id)
+
+
+def leave(turn: Turn, video: Video, plan: Plan, leg: Leg, why: str, answers: Key | None, **actor: Any) -> None:
+    """Leaves the attempt behind, and takes back what TokPortal was, or would have been, told."""
+    turn.record(
+        video, AttemptCancelled, reason=why, answers=answers, number=leg.number, bundle_id=leg.bundle_id, **actor
+    )
+    turn.move_command(
+        handover_id(plan, video.video_id, leg), "discarded", why, of=("pending", "held", "dead", "unknown")
+    )
+    for times in range(1, leg.asked + 1):
+        turn.move_command(
+            command_id("look_up", video.video_id, leg.number, leg.tries, times),
+            "discarded",
+            why,
+            of=("pending", "held"),
+        )
+    bundle = turn.desk.bundle(leg.bundle_id)
+    is_dead = leg.failure is not None or (bundle is not None and bundle.state == "banned")
+    if leg.is_with_vendor and not is_dead and leg.posted is None:
+        turn.command(
+            "unschedule_video",
+            command_id("unschedule", video.video_id, leg.number, leg.tries),
+            {"bundle_id": leg.bundle_id, "video_id": video.video_id},
+            held=gates.sending(turn),
+            **_about(video, plan, leg.bundle_id),
+        )
+
+
+def _about(video: Video, plan: Plan, bundle_id: str | None) -> dict[str, Any]:
+    wish = plan.wish
+    return {
+        "video_id": video.video_id,
+        "bundle_id": bundle_id,
+        "campaign_id": wish["campaign_id"],
+        "country": wish["country"],
+        "platform": wish["platform"],
+    }
+
+
+def hand(turn: Turn, video: Video, *, not_before: datetime | None = None) -> None:
+    """Writes the command that hands the video to the account of its live attempt."""
+    plan = plan_of(video)
+    leg = plan.live
+    if leg is None:
+        raise RuntimeError(f"{video.video_id} has no attempt to hand over")
+    file(turn, video.video_id, plan)
+    wish = plan.wish
+    entry = turn.desk.video(video.video_id)
+    spec = turn.campaign(wish["campaign_id"]).spec
+    content = next(content for content in spec["videos"] if content["ref"] == wish["ref"])
+    caption = (content.get("captions") or {}).get(wish["country"], content.get("caption"))
+    body = {
+        "external_ref": video.video_id,
+        "bundle_id": leg.bundle_id,
+        "target_day": leg.target_day,
+        "try": leg.tries,
+        "content": {**content, "caption": caption, "captions": None},
+        "disclose_as_ads": spec["disclose_as_ads"],
+        "ai_content_disclaimer": spec["ai_content_disclaimer"],
+    }
+    turn.command(
+        "configure_video",
+        handover_id(plan, video.video_id, leg),
+        body,
+        held=gates.handover(turn, entry) if entry is not None else None,
+        not_before=not_before,
+        **_about(video, plan, leg.bundle_id),
+    )
+
+
+def retry(
+    turn: Turn,
+    video: Video,
+    leg: Leg,
+    why: str,
+    answers: Key | None,
+    *,
+    not_before: datetime | None = None,
+    **actor: Any,
+) -> None:
+    """The same attempt once more. It counts from the failure that it answers, else from the greatest fact known."""
+    since = answers or (leg.facts[-1].key if leg.facts else None)
+    turn.record(
+        video,
+        VideoRetried,
+        reason=why,
+        answers=answers,
+        number=leg.number,
+        bundle_id=leg.bundle_id,
+        tries=leg.tries + 1,
+        since=None if since is None else write_key(since),
+        not_before=not_before.isoformat() if not_before is not None else None,
+        **actor,
+    )
+    hand(turn, video, not_before=not_before)
+
+
+def ask(turn: Turn, video: Video, leg: Leg, why: str, answers: Key | None, **actor: Any) -> None:
+    """Asks TokPortal whether the account can still post the video: it is wanted elsewhere."""
+    plan = plan_of(video)
+    times = leg.asked + 1
+    name = command_id("look_up", video.video_id, leg.number, leg.tries, times)
+    turn.record(
+        video,
+        SlotQuestioned,
+        reason=f"{why}: TokPortal is asked whether the slot is free",
+        answers=answers,
+        number=leg.number,
+        bundle_id=leg.bundle_id,
+        why=why,
+        times=times,
+        command_id=name,
+        **actor,
+    )
+    about = _about(video, plan, leg.bundle_id)
+    body = {"external_ref": video.video_id, "bundle_id": leg.bundle_id, "free_it": True}
+    turn.command("look_up_slot", name, body, held=gates.sending(turn), **about)
+    kind = "stuck" if leg.state in ("uploading", "uploaded", "failed") else "missed"
+    turn.alert(kind, f"video {video.video_id} on {leg.bundle_id}: {why}", **about)
+
+
+def hold(turn: Turn, video: Video, reason: str, answers: Key | None, *, why: str) -> None:
+    turn.record(video, VideoHeld, reason=reason, answers=answers, why=why)
+    plan = plan_of(video)
+    turn.alert("held", f"video {video.video_id} is held: {reason}", video_id=video.video_id)
+    file(turn, video.video_id, plan)
+
+
+def abandon(turn: Turn, video: Video, plan: Plan, why: str, answers: Key | None = None) -> None:
+    turn.record(
+        video, VideoAbandoned, reason=why, answers=answers, bundle_id=plan.legs[-1].bundle_id if plan.legs else None
+    )
+    turn.alert("abandoned", f"video {video.video_id} ({plan.wish['ref']}) is abandoned: {why}", video_id=video.video_id)
+
+
+def wait(turn: Turn, video: Video, why: str, answers: Key | None, candidates: dict[str, Any], **actor: Any) -> None:
+    """Nobody qualifies: the video waits, at most until its deadline."""
+    plan = plan_of(video)
+    wish = plan.wish
+    deadline = None
+    day = plan.original_day or wish["day"] or wish["ends"]
+    if day is not None and turn.policies is not None:
+        policy = turn.policies.at(wish["country"], wish["platform"])
+        last_day = date.fromisoformat(day) + policy.reroute.deadline
+        deadline = recovery.window_opens(last_day + timedelta(days=1), policy.zone(wish["country"])).isoformat()
+    turn.record(
+        video,
+        VideoWaiting,
+        reason=why,
+        answers=answers,
+        original_day=plan.original_day,
+        deadline=deadline,
+        candidates=candidates,
+        **actor,
+    )
+    about = {key: wish[key] for key in ("campaign_id", "country", "platform")}
+    text = f"video {video.video_id} ({wish['ref']}) waits: {why}"
+    turn.alert("waiting", text, once=f"{video.video_id}:{len(plan.legs)}", video_id=video.video_id, **about)

@@ -1,0 +1,275 @@
+"""What follows when a bundle changes: warming, the breaker, alerts, and another look at the videos on its account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from orchestrator.domain.bundle import Bundle, BundleView
+from orchestrator.domain.decisions import BreakerOpened, ReviewRequested, Step, WarmingRequested, write_key
+from orchestrator.domain.facts import Key
+from orchestrator.engine.desk import BundleEntry, Place, market_name
+from orchestrator.engine.reactions import gates
+from orchestrator.engine.turn import Turn, command_id
+from orchestrator.policies.placement import why_not_postable
+
+SLICE = 200
+UNWARMABLE = frozenset({"closed", "paused", "suspended", "uncovered", "needs_review"})
+
+
+def changed(turn: Turn, bundle_ids: Iterable[str]) -> None:
+    """Facts or steps were recorded about these bundles, or about their accounts."""
+    for bundle_id in bundle_ids:
+        _note_accounts(turn, bundle_id)
+        for name in [bundle_id, *sorted(turn.desk.kin(bundle_id))]:
+            _refresh(turn, name)
+
+
+def account_changed(turn: Turn, account: str) -> None:
+    """A fact was recorded that names only an account."""
+    for bundle_id in turn.desk.bundles_of(account):
+        _refresh(turn, bundle_id)
+
+
+def _note_accounts(turn: Turn, bundle_id: str) -> None:
+    """Whose kin the bundle is has to be known before anything is asked of its family."""
+    bundle = turn.bundle(bundle_id)
+    named = tuple(sorted({note.account for note in bundle.notes if note.account is not None}))
+    entry = turn.desk.bundle(bundle_id) or BundleEntry(bundle_id)
+    if named != entry.accounts:
+        turn.desk.put("bundle", bundle_id, msgspec.structs.replace(entry, accounts=named))
+
+
+def _refresh(turn: Turn, bundle_id: str) -> None:
+    view = turn.view(bundle_id)
+    old = turn.desk.bundle(bundle_id) or BundleEntry(bundle_id)
+    entry = BundleEntry(
+        bundle_id=bundle_id,
+        country=view.country,
+        platform=view.platform,
+        state=view.state,
+        state_since=view.state_since,
+        warmed=view.warmed,
+        warmed_at=view.warmed_at,
+        delivered=view.delivered,
+        holds=view.holds,
+        flags=view.flags,
+        account=view.saved_account_id,
+        accounts=old.accounts,
+        era=view.era,
+    )
+    turn.desk.put("bundle", bundle_id, entry)
+    if turn.policies is None:
+        return
+    turn.markets.clear()
+    if (old.state, old.holds, old.flags, old.place) != (entry.state, entry.holds, entry.flags, entry.place):
+        _react(turn, old, entry, view)
+    consider_warming(turn, entry, view, fresh=(old.state, old.state_since) != (entry.state, entry.state_since))
+
+
+def _react(turn: Turn, old: BundleEntry, entry: BundleEntry, view: BundleView) -> None:
+    _tell(turn, old, entry, view)
+    if entry.state == "banned" and old.state != "banned" and entry.place is not None and view.ban is not None:
+        _count_ban(turn, entry, entry.place, view.ban)
+    moved = (old.state, old.holds) != (entry.state, entry.holds)
+    if moved and (videos := turn.desk.live_on(entry.bundle_id)):
+        turn.work("videos", videos=videos)
+    if entry.place is not None and turn.desk.waiting_at(entry.place) and _is_postable(turn, entry):
+        turn.work("place", country=entry.country, platform=entry.platform)
+
+
+def _is_postable(turn: Turn, entry: BundleEntry) -> bool:
+    if entry.place is None:
+        return False
+    return why_not_postable(entry.state, entry.warmed, entry.holds, turn.rules.at(*entry.place)) is None
+
+
+def _tell(turn: Turn, old: BundleEntry, entry: BundleEntry, view: BundleView) -> None:
+    about = {"bundle_id": entry.bundle_id, "country": entry.country, "platform": entry.platform}
+    name = entry.bundle_id if view.username is None else f"{entry.bundle_id} ({view.username})"
+    if entry.state == "banned" and old.state != "banned":
+        turn.alert("banned", f"{name} is banned", **about)
+    new_holds = set(entry.holds) - set(old.holds)
+    if "suspended" in new_holds:
+        turn.alert("appeal", f"{name}: an appeal is pending, nothing new is placed there", **about)
+    if new_holds & {"uncovered", "closed"}:
+        turn.alert("flagged", f"{name} is {' and '.join(sorted(new_holds & {'uncovered', 'closed'}))}", **about)
+    new_flags = set(entry.flags) - set(old.flags)
+    if "distribution_warning" in new_flags:
+        turn.alert("flagged", f"{name}: TokPortal warns of its distribution", **about)
+    for flag in sorted(new_flags - {"distribution_warning"}):
+        turn.alert("contradiction", f"{name}: {flag.replace('_', ' ')}", **about)
+
+
+# The breaker.
+
+
+def _count_ban(turn: Turn, entry: BundleEntry, place: Place, ban: Key) -> None:
+    """So many accounts of one market banned in so short a time are no accident: people decide how to go on."""
+    country, platform = place
+    policy = turn.rules.at(country, platform)
+    market = turn.desk.market(country, platform)
+    account = turn.desk.account_of(entry.bundle_id)
+    since = turn.now - policy.ban.breaker_within
+    recent = {name: at for at, name in market.bans if at >= since}
+    if ban[0] >= since:
+        recent[account] = ban[0]
+    bans = tuple(sorted((at, name) for name, at in recent.items()))
+    breaker = market.breaker
+    if breaker is None and len(bans) >= policy.ban.breaker_bans:
+        hours = int(policy.ban.breaker_within.total_seconds() // 3600)
+        breaker = (
+            f"the breaker of {platform} in {country} is open: {len(bans)} accounts were banned within {hours} hours"
+        )
+        turn.record(
+            turn.market(country, platform),
+            BreakerOpened,
+            reason=breaker,
+            answers=ban,
+            country=country,
+            platform=platform,
+            accounts=[name for _, name in bans],
+        )
+        turn.alert("breaker", breaker, country=country, platform=platform)
+        turn.work("gates", country=country, platform=platform)
+    turn.desk.put(
+        "market",
+        market_name(country, platform),
+        msgspec.structs.replace(market, bans=bans, breaker=breaker),
+    )
+
+
+# Warming.
+
+
+def consider_warming(turn: Turn, entry: BundleEntry, view: BundleView, *, fresh: bool) -> None:
+    """Starts, restarts and watches the warming of an account, as the policy says; `fresh`: its state is a new one."""
+    if turn.policies is None or entry.place is None:
+        return
+    policy = turn.rules.at(*entry.place)
+    bundle = turn.bundle(entry.bundle_id)
+    requests = [s for s in bundle.steps if s.name == "WarmingRequested" and s.detail["era"] == entry.era]
+    if requests and entry.state in ("created", "ready", "failed"):
+        _gate(turn, entry, requests[-1])
+    if fresh:
+        watch(turn, entry, bundle)
+    if policy.warming.mode == "none" or UNWARMABLE.intersection(entry.holds):
+        return
+    if entry.state == "failed" and view.warming_failure is not None:
+        _restart(turn, entry, bundle, requests, view.warming_failure, policy.warming.retries)
+        return
+    due = ("created", "ready") if policy.warming.start == "created" else ("ready",)
+    if policy.warming.start != "manual" and not requests and not entry.warmed and entry.state in due:
+        request_warming(turn, entry, bundle, f"the account is {entry.state}", 1, None)
+
+
+def request_warming(
+    turn: Turn,
+    entry: BundleEntry,
+    bundle: Bundle,
+    why: str,
+    tries: int,
+    answers: Key | None,
+    actor: dict[str, str] | None = None,
+) -> None:
+    warming = turn.rules.at(entry.country, entry.platform).warming
+    terms = list(warming.terms) if warming.mode == "advanced" else []
+    name = command_id("warm", entry.bundle_id, entry.era, tries)
+    turn.record(
+        bundle,
+        WarmingRequested,
+        reason=why,
+        answers=answers,
+        actor=actor,
+        bundle_id=entry.bundle_id,
+        era=entry.era,
+        tries=tries,
+        mode=warming.mode,
+        terms=terms,
+        command_id=name,
+        failure=write_key(answers) if answers is not None else None,
+    )
+    turn.command(
+        "start_warming",
+        name,
+        {"bundle_id": entry.bundle_id, "account": entry.account, "mode": warming.mode, "terms": terms, "try": tries},
+        held=gates.warming(turn, entry, name, warming.mode, len(terms)),
+        price=gates.WARMING_TERM_PRICE * len(terms) or None,
+        bundle_id=entry.bundle_id,
+        country=entry.country,
+        platform=entry.platform,
+    )
+
+
+def _gate(turn: Turn, entry: BundleEntry, request: Step) -> None:
+    name = request.detail["command_id"]
+    why = gates.warming(turn, entry, name, request.detail["mode"], len(request.detail["terms"]))
+    if why is None:
+        turn.move_command(name, "pending", None, of=("held",))
+    else:
+        turn.move_command(name, "held", why, of=("pending", "held"))
+
+
+def _restart(turn: Turn, entry: BundleEntry, bundle: Bundle, requests: list[Step], failure: Key, retries: int) -> None:
+    answered = [write_key(failure)]
+    if any(step.detail["failure"] in answered for step in requests):
+        return
+    failed = next((note for note in bundle.notes if note.key == failure), None)
+    said = (failed.detail.get("reason") or failed.detail.get("code")) if failed is not None else None
+    what = f"warming failed: {said}" if said else "warming failed"
+    restarts = sum(step.detail["failure"] is not None for step in requests)
+    if restarts < retries:
+        tries = max((step.detail["tries"] for step in requests), default=1) + 1
+        request_warming(turn, entry, bundle, f"{what}; restart {restarts + 1} of {retries}", tries, failure)
+    elif not any(s.name == "ReviewRequested" and s.detail["about"] in answered for s in bundle.steps):
+        ask_for_review(turn, entry, bundle, f"{what}, after {restarts} restarts", write_key(failure), failure)
+
+
+def ask_for_review(
+    turn: Turn,
+    entry: BundleEntry,
+    bundle: Bundle,
+    why: str,
+    about: object,
+    answers: Key | None,
+    actor: dict[str, str] | None = None,
+) -> None:
+    turn.record(
+        bundle, ReviewRequested, reason=why, answers=answers, actor=actor, bundle_id=entry.bundle_id, about=about
+    )
+    turn.alert(
+        "needs_review",
+        f"{entry.bundle_id}: {why}",
+        bundle_id=entry.bundle_id,
+        country=entry.country,
+        platform=entry.platform,
+    )
+    _refresh(turn, entry.bundle_id)
+
+
+def watch(turn: Turn, entry: BundleEntry, bundle: Bundle) -> None:
+    """Silence while an account warms is noticed."""
+    if entry.state != "warming" or entry.state_since is None or turn.policies is None:
+        return
+    about = entry.state_since.isoformat()
+    if any(s.name == "ReviewRequested" and s.detail["about"] == about for s in bundle.steps):
+        return
+    end = entry.state_since + turn.policies.at(*(entry.place or (None, None))).failure.stuck_after["warming"]
+    if turn.now < end:
+        turn.timer(f"bundle:{entry.bundle_id}", end, timer="bundle", bundle_id=entry.bundle_id)
+    elif "needs_review" not in entry.holds:
+        ask_for_review(turn, entry, bundle, f"warming since {entry.state_since:%Y-%m-%d}, and no news", about, None)
+
+
+def reconsider(turn: Turn, bundle_ids: list[str]) -> None:
+    """Another look at bundles, after the policies or the mode changed."""
+    now, later = bundle_ids[:SLICE], bundle_ids[SLICE:]
+    turn.load(Bundle.key(name) for name in now)
+    for name in now:
+        _refresh(turn, name)
+        entry = turn.desk.bundle(name)
+        if entry is not None:
+            watch(turn, entry, turn.bundle(name))
+    if later:
+        turn.work("bundles", bundles=later)

@@ -1,0 +1,241 @@
+"""Campaigns: drafted, placed in slices, paused, resumed, cancelled, completed."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from orchestrator.campaigns.spec import CampaignSpec
+from orchestrator.domain.campaign import MOVES, Campaign
+from orchestrator.domain.decisions import (
+    CampaignCancelled,
+    CampaignCompleted,
+    CampaignDrafted,
+    CampaignPaused,
+    CampaignPlaced,
+    CampaignResumed,
+    CampaignStarted,
+    VideoCancelled,
+    VideoRequested,
+)
+from orchestrator.domain.video import Video
+from orchestrator.engine.desk import CampaignEntry, Desk, Place
+from orchestrator.engine.reactions import videos
+from orchestrator.engine.reactions.attempts import file, leave, plan_of
+from orchestrator.engine.reactions.placing import place
+from orchestrator.engine.turn import Turn
+from orchestrator.policies.placement import Wish, wishes
+from orchestrator.policies.schema import Policies
+
+SLICE = 200
+"""Videos that one message places or cancels."""
+
+
+def draft(turn: Turn, order: dict[str, Any]) -> str | None:
+    """Why the campaign cannot be drafted; None if it is, or was before with the same content."""
+    spec = CampaignSpec.from_json(order["spec"])
+    known = turn.desk.campaign(spec.campaign_id)
+    if known is not None:
+        if known.digest == spec.digest:
+            return None
+        return f"there is a campaign {spec.name!r} with other content: give this one another name"
+    campaign = turn.campaign(spec.campaign_id)
+    turn.record(
+        campaign,
+        CampaignDrafted,
+        actor=turn.person,
+        spec=spec.to_json(),
+        plan=order["plan"],
+        unmet=order["unmet"],
+        wanted=order["wanted"],
+    )
+    _file(turn, campaign, name=spec.name, digest=spec.digest, group=spec.group)
+    return None
+
+
+def _file(turn: Turn, campaign: Campaign, **known: Any) -> CampaignEntry:
+    old = turn.desk.campaign(campaign.campaign_id)
+    if old is None:
+        entry = CampaignEntry(campaign_id=campaign.campaign_id, status=str(campaign.status), **known)
+    else:
+        entry = msgspec.structs.replace(old, status=str(campaign.status), **known)
+    turn.desk.put("campaign", campaign.campaign_id, entry)
+    return entry
+
+
+def order(turn: Turn, what: str, campaign_id: str, reason: str | None) -> str | None:
+    """Why the campaign cannot be started, paused, resumed or cancelled; None if it is."""
+    entry = turn.desk.campaign(campaign_id)
+    if entry is None:
+        return f"there is no campaign {campaign_id!r}"
+    if entry.status not in MOVES[what]:
+        return f"a campaign that is {entry.status} cannot be {_PAST[what]}"
+    campaign = turn.campaign(campaign_id)
+    if what == "start":
+        return _start(turn, campaign, reason)
+    kind = {"pause": CampaignPaused, "resume": CampaignResumed, "cancel": CampaignCancelled}[what]
+    turn.record(campaign, kind, reason=reason, actor=turn.person)
+    _file(turn, campaign, placing=entry.placing and what != "cancel")
+    open_ = turn.desk.open_of_campaign(campaign_id)
+    if what == "cancel":
+        _cancel(turn, open_, reason, turn.person)
+    else:
+        turn.work("videos", videos=open_)
+        if what == "resume":
+            turn.work("waiting")
+            if entry.placing:
+                turn.work("campaign", campaign_id=campaign_id, at=entry.placed)
+    return None
+
+
+_PAST = {"start": "started", "pause": "paused", "resume": "resumed", "cancel": "cancelled"}
+
+
+def _start(turn: Turn, campaign: Campaign, reason: str | None) -> str | None:
+    if turn.policies is None:
+        return "no policies are in force: nothing can be placed"
+    spec = CampaignSpec.from_json(campaign.spec)
+    existing = _existing(turn.desk, turn.policies, spec)
+    turn.record(campaign, CampaignStarted, reason=reason, actor=turn.person, existing=existing)
+    _file(turn, campaign, placing=True, placed=0)
+    turn.work("campaign", campaign_id=campaign.campaign_id, at=0)
+    return None
+
+
+def _existing(desk: Desk, policies: Policies, spec: CampaignSpec) -> dict[str, int]:
+    """How many accounts of the campaign's group there are in each of its markets, ready or not."""
+    found = {}
+    for target in spec.targets:
+        if target.country is None or target.platform is None:
+            continue
+        accounts = {
+            desk.account_of(entry.bundle_id)
+            for entry in desk.bundles_at((target.country, target.platform))
+            if policies.group_of(entry.bundle_id) == spec.group
+            and entry.state != "banned"
+            and "closed" not in entry.holds
+        }
+        found[f"{target.country}:{target.platform}"] = len(accounts)
+    return found
+
+
+def place_slice(turn: Turn, campaign_id: str, at: int) -> None:
+    """Places the next videos of a campaign that was started, and leaves the rest to further messages."""
+    entry = turn.desk.campaign(campaign_id)
+    if entry is None or not entry.placing or entry.placed != at:
+        return
+    if entry.status != "running":
+        return
+    campaign = turn.campaign(campaign_id)
+    spec = CampaignSpec.from_json(campaign.spec)
+    existing = campaign.existing
+    wanted = wishes(
+        spec, lambda country, platform, group: existing.get(f"{country}:{platform}", 0), lambda name: _place(turn, name)
+    )
+    shown = {video_id: (bundle_id, day) for video_id, bundle_id, day in campaign.plan}
+    part = wanted[at : at + SLICE]
+    turn.load(Video.key(wish.video_id) for wish in part)
+    for wish in part:
+        _want(turn, wish, shown.get(wish.video_id))
+    done = at + len(part)
+    _file(turn, campaign, placed=done, placing=done < len(wanted))
+    if done < len(wanted):
+        turn.work("campaign", campaign_id=campaign_id, at=done)
+    else:
+        _report(turn, campaign, wanted, shown)
+
+
+def _want(turn: Turn, wish: Wish, shown: tuple[str, str] | None) -> None:
+    video = turn.video(wish.video_id)
+    turn.record(
+        video,
+        VideoRequested,
+        actor=turn.person,
+        campaign_id=wish.campaign_id,
+        target=wish.target,
+        ref=wish.ref,
+        platform=wish.platform,
+        country=wish.country,
+        group=wish.group,
+        starts=_text(wish.starts),
+        ends=_text(wish.ends),
+        bundles=list(wish.bundles) if wish.bundles is not None else None,
+        accounts=wish.accounts,
+        day=_text(wish.day),
+    )
+    place(turn, video, prefer=(shown[0], date.fromisoformat(shown[1])) if shown is not None else None)
+    videos.consider(turn, wish.video_id)
+
+
+def _place(turn: Turn, bundle_id: str) -> Place | None:
+    entry = turn.desk.bundle(bundle_id)
+    return entry.place if entry is not None else None
+
+
+def _text(day: date | None) -> str | None:
+    return day.isoformat() if day is not None else None
+
+
+def _report(turn: Turn, campaign: Campaign, wanted: tuple[Wish, ...], shown: dict[str, tuple[str, str]]) -> None:
+    """What became of the plan that people were shown."""
+    moved, unmet = [], []
+    turn.load(Video.key(wish.video_id) for wish in wanted)
+    for wish in wanted:
+        plan = plan_of(turn.video(wish.video_id))
+        if not plan.legs:
+            where = {"country": plan.wish["country"], "platform": plan.wish["platform"]}
+            unmet.append({"video_id": wish.video_id, "ref": wish.ref, **where, "reason": plan.reason})
+            continue
+        first = [plan.legs[0].bundle_id, plan.legs[0].target_day]
+        before = shown.get(wish.video_id)
+        if before is not None and list(before) != first:
+            moved.append({"video_id": wish.video_id, "from": list(before), "to": first})
+    turn.record(
+        campaign,
+        CampaignPlaced,
+        placed=len(wanted) - len(unmet),
+        waiting=len(unmet),
+        moved=moved,
+        unmet=unmet,
+    )
+    if unmet:
+        text = f"{len(unmet)} of {len(wanted)} videos of {campaign.spec['name']} wait for an account"
+        turn.alert("unmet", text, campaign_id=campaign.campaign_id)
+    complete(turn, campaign.campaign_id)
+
+
+def cancel_videos(turn: Turn, video_ids: list[str], reason: str | None, actor: dict[str, str]) -> None:
+    _cancel(turn, video_ids, reason, actor)
+
+
+def _cancel(turn: Turn, video_ids: list[str], reason: str | None, actor: dict[str, str]) -> None:
+    now, later = video_ids[:SLICE], video_ids[SLICE:]
+    turn.load(Video.key(name) for name in now)
+    for name in now:
+        cancel_video(turn, turn.video(name), reason or "its campaign is cancelled", actor)
+    if later:
+        turn.work("cancel", videos=later, reason=reason, actor=actor)
+
+
+def cancel_video(turn: Turn, video: Video, reason: str | None, actor: dict[str, str]) -> None:
+    plan = plan_of(video)
+    if plan.posts or plan.end == "cancelled":
+        return
+    leg = plan.live
+    if leg is not None:
+        leave(turn, video, plan, leg, reason or "cancelled", None, actor=actor)
+    turn.record(video, VideoCancelled, reason=reason, actor=actor, bundle_id=leg.bundle_id if leg is not None else None)
+    file(turn, video.video_id, plan_of(video))
+    turn.timer(f"video:{video.video_id}", None)
+
+
+def complete(turn: Turn, campaign_id: str) -> None:
+    """Completes the campaign if nothing of it is under way any more."""
+    entry = turn.desk.campaign(campaign_id)
+    if entry is None or entry.status != "running" or entry.placing or turn.desk.open_of_campaign(campaign_id):
+        return
+    campaign = turn.campaign(campaign_id)
+    turn.record(campaign, CampaignCompleted)
+    _file(turn, campaign)

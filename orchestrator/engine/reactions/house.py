@@ -1,0 +1,82 @@
+"""The mode and the policies of the service, the timers that fire, and big work that is done in slices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from orchestrator.documents import Refused
+from orchestrator.domain.decisions import ModeChanged, PoliciesApplied
+from orchestrator.engine.reactions import bundles, campaigns, outcomes, placing, videos
+from orchestrator.engine.turn import Turn
+from orchestrator.policies.schema import parse
+
+
+def apply_policies(turn: Turn, text: str) -> str | None:
+    """Puts policies into force. Why not, where they cannot be used: those in force stay."""
+    try:
+        policies = parse(text)
+    except Refused as error:
+        first = error.problems[0]
+        return f"{len(error.problems)} errors, the first in line {first.line}: {first.key}: {first.message}"
+    entry = turn.desk.service()
+    if entry.policies == text:
+        return None
+    turn.apply_policies(policies)
+    turn.record(turn.service(), PoliciesApplied, actor=turn.person, text=text, sha256=policies.sha256)
+    turn.desk.put("service", "service", msgspec.structs.replace(entry, policies=text))
+    turn.work("bundles", bundles=turn.desk.bundles())
+    turn.work("waiting")
+    turn.work("release", after=0, country=None, platform=None)
+    return None
+
+
+def change_mode(turn: Turn, mode: str) -> str | None:
+    """What may be sent from here on."""
+    entry = turn.desk.service()
+    if entry.mode == mode:
+        return None
+    turn.record(turn.service(), ModeChanged, actor=turn.person, mode=mode)
+    turn.desk.put("service", "service", msgspec.structs.replace(entry, mode=mode))
+    turn.work("release", after=0, country=None, platform=None)
+    turn.work("gates", country=None, platform=None)
+    return None
+
+
+def timer(turn: Turn, body: dict[str, Any]) -> None:
+    """A timer fired. It is set again where there is still something to wait for."""
+    turn.timer(body["name"], None)
+    if body["timer"] == "video":
+        if turn.is_ours(body["video_id"]):
+            videos.consider(turn, body["video_id"])
+    else:
+        bundles.reconsider(turn, [body["bundle_id"]])
+
+
+def work(turn: Turn, body: dict[str, Any]) -> None:
+    """The rest of something big."""
+    what = body["work"]
+    if what == "videos":
+        videos.consider_all(turn, body["videos"])
+    elif what == "hold":
+        videos.hold_content(turn, body["videos"], body["why"])
+    elif what == "place":
+        placing.place_waiting(turn, (body["country"], body["platform"]), body.get("videos"))
+    elif what == "waiting":
+        for country, platform in turn.desk.places_with_waiting():
+            turn.work("place", country=country, platform=platform)
+    elif what == "bundles":
+        bundles.reconsider(turn, body["bundles"])
+    elif what == "release":
+        outcomes.release(turn, body.get("after", 0), body["country"], body["platform"])
+    elif what == "gates":
+        videos.consider_all(turn, turn.desk.live_at(body["country"], body["platform"]))
+    elif what == "campaign":
+        campaigns.place_slice(turn, body["campaign_id"], body["at"])
+    elif what == "cancel":
+        campaigns.cancel_videos(turn, body["videos"], body["reason"], body["actor"])
+    elif what == "complete":
+        campaigns.complete(turn, body["campaign_id"])
+    else:
+        raise ValueError(f"nobody knows the work {what!r}")

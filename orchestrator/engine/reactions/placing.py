@@ -1,0 +1,263 @@
+"""Choosing accounts: for a video that a campaign wants, for one that has to leave its account, for those that wait."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import msgspec
+
+from orchestrator.domain.decisions import CandidatesJudged, VideoPlanned, VideoRerouted, VideoRescheduled
+from orchestrator.domain.facts import Key
+from orchestrator.domain.house import Market as MarketAggregate
+from orchestrator.domain.video import Leg, Plan, Video
+from orchestrator.engine.desk import Place, market_name
+from orchestrator.engine.reactions.attempts import abandon, file, hand, handover_id, hold, leave, plan_of, wait
+from orchestrator.engine.turn import Turn
+from orchestrator.policies.placement import Choice, Market, Wish
+
+SLICE = 100
+"""Videos that wait, and are placed by one message."""
+OF_A_PLAN = 20
+OF_A_REROUTE = 200
+"""How many verdicts are kept."""
+
+
+def market_of(turn: Turn, place: Place) -> Market:
+    """The accounts of a market, as they are judged in this turn."""
+    found = turn.markets.get(place)
+    if found is None:
+        entries = turn.desk.bundles_at(place)
+        candidates = [turn.desk.candidate(entry, turn.rules.group_of(entry.bundle_id)) for entry in entries]
+        found = turn.markets[place] = Market(*place, candidates, turn.rules, turn.desk.ledger, turn.now)
+    return found
+
+
+def wish_of(video_id: str, plan: Plan) -> Wish:
+    wish = plan.wish
+    return Wish(
+        video_id=video_id,
+        campaign_id=wish["campaign_id"],
+        target=wish["target"],
+        ref=wish["ref"],
+        country=wish["country"],
+        platform=wish["platform"],
+        group=wish["group"],
+        starts=_day(wish["starts"]),
+        ends=_day(wish["ends"]),
+        bundles=tuple(wish["bundles"]) if wish["bundles"] is not None else None,
+        accounts=wish["accounts"],
+        day=_day(wish["day"]),
+    )
+
+
+def _day(text: str | None) -> date | None:
+    return None if text is None else date.fromisoformat(text)
+
+
+def place(turn: Turn, video: Video, *, prefer: tuple[str, date] | None = None) -> Choice | None:
+    """Finds the first account for a video. It waits where nobody qualifies (None: where nothing may be placed now)."""
+    plan = plan_of(video)
+    wish = wish_of(video.video_id, plan)
+    shut = turn.desk.market(wish.country, wish.platform).closed_by
+    if shut is not None:
+        if plan.end != "waiting":
+            wait(turn, video, shut, None, {})
+        return None
+    choice = market_of(turn, (wish.country, wish.platform)).place(wish, prefer=prefer, keep=OF_A_PLAN)
+    if choice.bundle_id is None or choice.day is None:
+        if plan.end != "waiting" or plan.reason != choice.reason:
+            wait(turn, video, choice.reason, None, _candidates(turn, choice, None))
+        return choice
+    turn.record(
+        video,
+        VideoPlanned,
+        reason=choice.reason,
+        number=1,
+        bundle_id=choice.bundle_id,
+        account=choice.account,
+        target_day=choice.day.isoformat(),
+        candidates=_candidates(turn, choice, None),
+    )
+    _then(turn, video)
+    return choice
+
+
+def _then(turn: Turn, video: Video) -> None:
+    """The video has a new account: it is handed over, unless the platform rejected its content before."""
+    file(turn, video.video_id, plan_of(video))
+    hand(turn, video)
+    plan = plan_of(video)
+    why = turn.desk.rejected(plan.wish["campaign_id"], plan.wish["ref"])
+    if why is not None and plan.held is None:
+        hold(turn, video, why, None, why="stop")
+
+
+def move(
+    turn: Turn,
+    video: Video,
+    plan: Plan,
+    leg: Leg | None,
+    why: str,
+    answers: Key | None,
+    *,
+    to: str | None = None,
+    actor: dict[str, str] | None = None,
+) -> None:
+    """Takes the video to another account (only to the bundle `to`, where one is named), else has it wait or gives it
+    up. `leg` is the attempt to leave, None for a video that waits."""
+    wish = plan.wish
+    policy = turn.rules.at(wish["country"], wish["platform"])
+    rejected = turn.desk.rejected(wish["campaign_id"], wish["ref"])
+    final = None
+    if rejected is not None:
+        final = f"{why}; it goes nowhere else: {rejected}"
+    elif actor is None and not policy.reroute.enabled:
+        final = f"{why}; reroutes are off for {wish['platform']} in {wish['country']}"
+    elif actor is None and len(plan.legs) > policy.reroute.max:
+        final = f"{why}; it was rerouted {len(plan.legs) - 1} times, which is all that the policy allows"
+    if final is not None:
+        if leg is not None:
+            leave(turn, video, plan, leg, why, answers)
+        abandon(turn, video, plan, final, answers)
+        return
+    shut = turn.desk.market(wish["country"], wish["platform"]).closed_by
+    if shut is not None:
+        if leg is not None:
+            leave(turn, video, plan, leg, why, answers)
+        wait(turn, video, f"{why}; {shut}", answers, {})
+        return
+    choice = choose(turn, video, plan, to=to)
+    if choice.bundle_id is None or choice.day is None:
+        if leg is not None:
+            leave(turn, video, plan, leg, why, answers)
+        wait(turn, video, f"{why}; {choice.reason}", answers, _candidates(turn, choice, market_of(turn, _place(plan))))
+        return
+    candidates = _candidates(turn, choice, market_of(turn, _place(plan)))
+    last = plan.legs[-1].bundle_id if plan.legs else None
+    if leg is not None:
+        leave(turn, video, plan, leg, why, answers)
+    turn.record(
+        video,
+        VideoRerouted if plan.legs else VideoPlanned,
+        reason=f"{why}; {choice.reason}" if why else choice.reason,
+        answers=answers,
+        actor=actor,
+        number=len(plan.legs) + 1,
+        from_bundle=last,
+        bundle_id=choice.bundle_id,
+        account=choice.account,
+        target_day=choice.day.isoformat(),
+        candidates=candidates,
+    )
+    _then(turn, video)
+
+
+def _place(plan: Plan) -> Place:
+    return plan.wish["country"], plan.wish["platform"]
+
+
+def choose(turn: Turn, video: Video, plan: Plan, *, to: str | None = None) -> Choice:
+    """The account that a video moves to, and its day there. Nothing is recorded."""
+    wish = wish_of(video.video_id, plan)
+    market = market_of(turn, (wish.country, wish.platform))
+    if not plan.legs and to is None:
+        return market.place(wish, keep=OF_A_REROUTE)
+    policy = turn.rules.at(wish.country, wish.platform)
+    today = turn.now.astimezone(policy.zone(wish.country)).date()
+    original = _day(plan.original_day) or wish.day or wish.starts or today
+    day = date.fromisoformat(plan.legs[-1].target_day) if plan.legs else original
+    excluded = {}
+    for leg in plan.legs:
+        why = (
+            "failed this video before" if leg.failure is not None or leg.state == "failed" else "had this video before"
+        )
+        excluded[turn.desk.account_of(leg.bundle_id)] = why
+    for note in plan.elsewhere:
+        excluded.setdefault(turn.desk.account_of(str(note.bundle_id)), "reported this video before")
+    return market.reroute(
+        wish, excluded=excluded, day=day, last_day=original + policy.reroute.deadline, keep=OF_A_REROUTE, only=to
+    )
+
+
+def _candidates(turn: Turn, choice: Choice, market: Market | None) -> dict[str, Any]:
+    """The verdicts as they are written into an event. Those that every video of this moment would meet are recorded
+    once on the market, and only referred to."""
+    own = [[verdict.bundle_id, verdict.why, int(verdict.chosen)] for verdict in choice.verdicts]
+    counts = dict(sorted(choice.counts.items()))
+    if market is None:
+        return {"judged": None, "own": own, "counts": counts}
+    why: dict[str, list[str]] = {}
+    for verdict in market.shared():
+        why.setdefault(verdict.why, []).append(verdict.bundle_id)
+    if not why:
+        return {"judged": None, "own": own, "counts": counts}
+    entry = turn.desk.market(market.country, market.platform)
+    judged = entry.judged
+    digest = hashlib.sha256(msgspec.json.encode(why)).hexdigest()[:32]
+    if judged is None or judged[0] != digest:
+        aggregate = turn.market(market.country, market.platform)
+        turn.record(aggregate, CandidatesJudged, country=market.country, platform=market.platform, why=why)
+        judged = (digest, aggregate.version)
+        name = market_name(market.country, market.platform)
+        turn.desk.put("market", name, msgspec.structs.replace(entry, judged=judged))
+    key = MarketAggregate.key(market.country, market.platform)
+    return {"judged": {"market": key, "version": judged[1]}, "own": own, "counts": counts}
+
+
+def place_waiting(turn: Turn, place_: Place, video_ids: Sequence[str] | None = None) -> None:
+    """Tries again for the videos that wait in a market."""
+    if turn.policies is None or turn.desk.market(*place_).closed_by is not None:
+        return
+    waiting = turn.desk.waiting_at(place_) if video_ids is None else list(video_ids)
+    now, later = waiting[:SLICE], waiting[SLICE:]
+    turn.load(Video.key(name) for name in now)
+    for name in now:
+        video = turn.video(name)
+        plan = plan_of(video)
+        if plan.end != "waiting" or plan.held is not None or plan.posts:
+            continue
+        campaign = turn.desk.campaign(plan.wish["campaign_id"])
+        if campaign is not None and campaign.status == "paused":
+            continue
+        choice = choose(turn, video, plan)
+        if choice.bundle_id is not None:
+            move(turn, video, plan, None, "an account qualifies now", None)
+    if later:
+        turn.work("place", country=place_[0], platform=place_[1], videos=list(later))
+
+
+def moves_on(turn: Turn, video: Video, plan: Plan, leg: Leg) -> bool:
+    """Gives the attempt another day where its own passed while it had to wait."""
+    if leg.is_with_vendor:
+        return False
+    wish = plan.wish
+    policy = turn.rules.at(wish["country"], wish["platform"])
+    today = turn.now.astimezone(policy.zone(wish["country"])).date()
+    # A further try is for the slot that TokPortal has already, as long as its window is open.
+    earliest = today + timedelta(days=policy.posting.lead_existing) if leg.tries == 1 else today - timedelta(days=1)
+    if date.fromisoformat(leg.target_day) >= earliest:
+        return False
+    market = market_of(turn, (wish["country"], wish["platform"]))
+    first = plan.original_day or leg.target_day
+    last_day = max(date.fromisoformat(first), today) + policy.reroute.deadline
+    day = market.next_day(leg.bundle_id, today, last_day)
+    old = handover_id(plan, video.video_id, leg)
+    if day is None:
+        why = f"{leg.target_day} has passed, and {leg.bundle_id} has no room until {last_day}"
+        leave(turn, video, plan, leg, why, None)
+        wait(turn, video, why, None, {})
+        return True
+    turn.move_command(old, "discarded", f"{leg.target_day} has passed", of=("pending", "held"))
+    turn.record(
+        video,
+        VideoRescheduled,
+        reason=f"{leg.target_day} passed while it had to wait",
+        number=leg.number,
+        bundle_id=leg.bundle_id,
+        target_day=day.isoformat(),
+    )
+    hand(turn, video)
+    return True

@@ -1,0 +1,197 @@
+"""What becomes of the videos that campaigns wanted: the news about them, and what recovery advises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from orchestrator.domain.facts import Fact, Key, MetricsUpdated, Note
+from orchestrator.domain.video import Leg, Plan, Video
+from orchestrator.engine.desk import ContentEntry, content_name
+from orchestrator.engine.reactions import gates, placing
+from orchestrator.engine.reactions.attempts import abandon, ask, file, handover_id, hold, leave, plan_of, retry
+from orchestrator.engine.turn import Turn, command_id
+from orchestrator.policies import recovery
+
+SLICE = 50
+"""Videos that one message deals with; the rest is left to further messages."""
+ROUNDS = 6
+"""More decisions about one video in one message would be a loop."""
+
+FACTS_OF_LIFE = frozenset({"VideoScheduled", "VideoHandedOver", "UploadStarted", "UploadCompleted"})
+
+
+def consider_all(turn: Turn, video_ids: Sequence[str]) -> None:
+    """Considers some videos now, and leaves the others to further messages."""
+    now, later = video_ids[:SLICE], video_ids[SLICE:]
+    turn.load(Video.key(name) for name in now)
+    for name in now:
+        consider(turn, name)
+    if later:
+        turn.work("videos", videos=list(later))
+
+
+def consider(turn: Turn, video_id: str) -> None:
+    """Decides what should become of the video now, by everything known, and does it."""
+    video = turn.video(video_id)
+    look_again: datetime | None = None
+    for _ in range(ROUNDS):
+        plan = plan_of(video)
+        file(turn, video_id, plan)
+        if turn.policies is None:
+            return
+        acted, look_again = _act(turn, video, plan)
+        if not acted:
+            break
+    else:
+        raise RuntimeError(f"the decisions about {video_id} do not come to an end")
+    turn.timer(f"video:{video_id}", look_again, timer="video", video_id=video_id)
+
+
+def _act(turn: Turn, video: Video, plan: Plan) -> tuple[bool, datetime | None]:
+    """Takes at most one decision. Whether it took one, and otherwise when to look again."""
+    video_id = video.video_id
+    if plan.posts:
+        return _settle_posted(turn, video, plan), None
+    if plan.end == "waiting":
+        deadline = datetime.fromisoformat(plan.deadline) if plan.deadline is not None else None
+        if deadline is not None and turn.now >= deadline and plan.held is None:
+            abandon(turn, video, plan, f"its deadline has passed: {plan.reason}")
+            return True, None
+        return False, deadline
+    leg = plan.live
+    if leg is None:
+        return False, None
+    if plan.held is not None:
+        _gate(turn, video_id, plan, leg)
+        return False, None
+    bundle = turn.desk.bundle(leg.bundle_id)
+    if bundle is None or turn.policies is None:
+        return False, None
+    policy = turn.policies.at(plan.wish["country"], plan.wish["platform"])
+    step = recovery.course(
+        leg,
+        state=bundle.state,
+        holds=bundle.holds,
+        policy=policy,
+        zone=policy.zone(plan.wish["country"]),
+        now=turn.now,
+    )
+    if step.what == recovery.NOTHING:
+        return _gate(turn, video_id, plan, leg), step.at
+    if step.what == recovery.RETRY:
+        retry(turn, video, leg, step.why, step.answers, not_before=step.at)
+    elif step.what == recovery.MOVE:
+        placing.move(turn, video, plan, leg, step.why, step.answers)
+    elif step.what == recovery.ASK:
+        ask(turn, video, leg, step.why, step.answers)
+    elif step.what == recovery.STOP:
+        _stop(turn, video, plan, leg, step.why, step.answers)
+    elif step.what == recovery.HOLD:
+        hold(turn, video, step.why, step.answers, why="ban")
+    return True, None
+
+
+def on_news(turn: Turn, video: Video, kind: type[Fact], event_id: str) -> None:
+    """A fact was recorded about a video of ours."""
+    if kind is MetricsUpdated:
+        return
+    plan = plan_of(video)
+    note = next(note for note in reversed(video.notes) if note.event_id == event_id and note.name == kind.__name__)
+    video_id = video.video_id
+    about = {"video_id": video_id, "bundle_id": note.bundle_id, "campaign_id": plan.wish["campaign_id"]}
+    carrier = next((leg for leg in plan.legs if leg.bundle_id == note.bundle_id), None)
+    if carrier is None and note in plan.elsewhere:
+        text = f"{note.name} of video {video_id} came from {note.bundle_id}, which never carried it"
+        turn.alert("wrong_bundle", text, once=f"{video_id}:{note.bundle_id}", **about)
+    elif carrier is not None and carrier.left and note.name in FACTS_OF_LIFE and _is_alive(carrier, note):
+        live = plan.live
+        text = f"{note.name} on {note.bundle_id}, which video {video_id} was taken from"
+        turn.alert("late_news", text, once=f"{video_id}:{note.bundle_id}", **about)
+        if live is not None and not live.is_with_vendor and plan.held is None:
+            hold(turn, video, f"signs of life on {note.bundle_id}: it may still be posted there", note.key, why="signs")
+    if note.name == "CorrectionsRequested":
+        turn.alert("corrections", f"corrections were requested for video {video_id}", once=note.event_id, **about)
+    elif note.name in ("NotRecommended", "AiLabeled", "SoundRestricted"):
+        turn.alert("flagged", f"{note.name}: video {video_id} on {note.bundle_id}", once=note.event_id, **about)
+    consider(turn, video_id)
+
+
+def _is_alive(leg: Leg, note: Note) -> bool:
+    """Whether the fact is a sign of life after the attempt was given up."""
+    failures = [fact.key for fact in leg.facts if fact.name == "PostFailed"]
+    if failures:
+        return note.key > max(failures)
+    return leg.left_at is not None and note.occurred_at > leg.left_at
+
+
+def _settle_posted(turn: Turn, video: Video, plan: Plan) -> bool:
+    """It is posted: what is under way elsewhere is no longer wanted."""
+    posts = plan.posts
+    where = posts[0].bundle_id
+    bundles = sorted({str(note.bundle_id) for note in posts})
+    if len(bundles) > 1:
+        text = f"video {video.video_id} is posted twice: on {' and on '.join(bundles)}"
+        turn.alert("double_posted", text, once=video.video_id, video_id=video.video_id)
+    leg = plan.legs[-1] if plan.legs else None
+    if leg is None or leg.left or leg.posted is not None or plan.end in ("abandoned", "cancelled"):
+        return False
+    text = f"posted on {where} after all"
+    turn.alert(
+        "late_news", f"video {video.video_id} was {text}", once=f"{video.video_id}:posted", video_id=video.video_id
+    )
+    leave(turn, video, plan, leg, text, posts[0].key)
+    return True
+
+
+def _gate(turn: Turn, video_id: str, plan: Plan, leg: Leg) -> bool:
+    """Lets the command of an attempt go, or has it wait. Whether the attempt moved to another day for that."""
+    entry = turn.desk.video(video_id)
+    if entry is None:
+        return False
+    why = gates.handover(turn, entry)
+    if leg.questioned is not None and leg.asked:
+        name = command_id("look_up", video_id, leg.number, leg.tries, leg.asked)
+        shut = gates.sending(turn)
+        if shut is None:
+            turn.move_command(name, "pending", None, of=("held",))
+        else:
+            turn.move_command(name, "held", shut, of=("pending", "held"))
+    if leg.sent is not None:
+        return False
+    name = handover_id(plan, video_id, leg)
+    if why is not None:
+        turn.move_command(name, "held", why, of=("pending", "held"))
+        return False
+    if placing.moves_on(turn, turn.video(video_id), plan, leg):
+        return True
+    turn.move_command(name, "pending", None, of=("held",))
+    return False
+
+
+def _stop(turn: Turn, video: Video, plan: Plan, leg: Leg, why: str, answers: Key | None) -> None:
+    """The platform rejected the content: it goes nowhere else, and neither does any video of the same content."""
+    campaign_id, ref = plan.wish["campaign_id"], plan.wish["ref"]
+    reject(turn, campaign_id, ref, why)
+    leave(turn, video, plan, leg, why, answers)
+    abandon(turn, video, plan, why, answers)
+
+
+def reject(turn: Turn, campaign_id: str, ref: str, why: str) -> None:
+    """Holds every video of this content that is not handed over yet."""
+    if turn.desk.rejected(campaign_id, ref) is None:
+        turn.desk.put("content", content_name(campaign_id, ref), ContentEntry(campaign_id, ref, why))
+    turn.alert("stopped", f"{ref} of {campaign_id}: {why}", once=f"{campaign_id}:{ref}", campaign_id=campaign_id)
+    hold_content(turn, turn.desk.of_content(campaign_id, ref), why)
+
+
+def hold_content(turn: Turn, video_ids: Sequence[str], why: str) -> None:
+    now, later = video_ids[:SLICE], video_ids[SLICE:]
+    turn.load(Video.key(name) for name in now)
+    for name in now:
+        entry = turn.desk.video(name)
+        if entry is not None and entry.is_open and not entry.with_vendor and not entry.held:
+            hold(turn, turn.video(name), why, None, why="stop")
+            consider(turn, name)
+    if later:
+        turn.work("hold", videos=list(later), why=why)

@@ -1,0 +1,290 @@
+"""One message's turn: what it may look at, and what follows from it.
+
+Everything that follows is only gathered here. The engine commits it all in one transaction, or nothing of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from orchestrator.domain.bundle import Account, Bundle, BundleView, bundle_view
+from orchestrator.domain.campaign import Campaign
+from orchestrator.domain.decisions import POLICY, Ours, write_key
+from orchestrator.domain.facts import Key
+from orchestrator.domain.house import Market, Service
+from orchestrator.domain.video import Video, is_ours
+from orchestrator.engine.aggregates import LoadedAggregates
+from orchestrator.engine.desk import Desk
+from orchestrator.journal.inbox import Taken
+from orchestrator.journal.journal import LIVE, WORK, Message
+from orchestrator.outbox import Command, Outbox
+from orchestrator.policies.placement import Market as Market_
+from orchestrator.policies.schema import Policies
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TOLD = 50_000
+NAMESPACE = uuid.UUID("6f1c2a52-9f7e-5c0e-9c1c-3c1d9a6f4d10")
+
+
+def instant(microseconds: int) -> datetime:
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def microseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def command_id(*parts: object) -> str:
+    """The id of the command that these parts name. Derived: deciding the same thing again names the same command."""
+    return "cmd_" + uuid.uuid5(NAMESPACE, "\0".join(map(str, parts))).hex
+
+
+@dataclass(slots=True)
+class Follow:
+    """What follows from the messages of a batch, besides events."""
+
+    commands: dict[str, Command] = field(default_factory=dict)
+    moves: list[tuple[str, str, str | None, tuple[str, ...]]] = field(default_factory=list)
+    """Commands that change their status: id, status, reason, and the statuses from which."""
+    timers: dict[str, tuple[int, dict[str, Any]] | None] = field(default_factory=dict)
+    """Timers that are set (microseconds, body), or cancelled."""
+    works: list[Message] = field(default_factory=list)
+
+
+class Turn:
+    def __init__(
+        self,
+        *,
+        message: Taken,
+        now: datetime,
+        connection: sa.Connection,
+        aggregates: LoadedAggregates,
+        desk: Desk,
+        outbox: Outbox,
+        policies: Policies | None,
+        follow: Follow,
+        set_policies: Callable[[Policies], None],
+        told: set[tuple[str, str, datetime]],
+    ) -> None:
+        self.message = message
+        self.now = now
+        self.desk = desk
+        self.policies = policies
+        self._connection = connection
+        self._aggregates = aggregates
+        self._outbox = outbox
+        self._follow = follow
+        self._set_policies = set_policies
+        self._told = told
+        self._works = 0
+        self.markets: dict[tuple[str, str], Market_] = {}
+        """The markets as this turn judges them; to be cleared whenever a bundle changes."""
+
+    @property
+    def rules(self) -> Policies:
+        """The policies in force, for what is only done when there are some."""
+        if self.policies is None:
+            raise RuntimeError("no policies are in force")
+        return self.policies
+
+    # Whom it is about.
+
+    @property
+    def person(self) -> dict[str, str]:
+        """Who gave the message, for an operator's command."""
+        actor: dict[str, str] = msgspec.json.decode(self.message.actor)
+        return actor
+
+    def load(self, keys: Iterable[str]) -> None:
+        """Reads aggregates that will be needed, many in one query."""
+        self._aggregates.load(self._connection, keys)
+
+    def bundle(self, bundle_id: str) -> Bundle:
+        self.load([Bundle.key(bundle_id)])
+        return self._aggregates.bundle(bundle_id, self.message.message_id, self.now)
+
+    def account(self, saved_account_id: str) -> Account:
+        self.load([Account.key(saved_account_id)])
+        return self._aggregates.account(saved_account_id, self.message.message_id, self.now)
+
+    def video(self, video_id: str) -> Video:
+        self.load([Video.key(video_id)])
+        return self._aggregates.video(video_id, self.message.message_id, self.now)
+
+    def known_video(self, video_id: str) -> Video | None:
+        self.load([Video.key(video_id)])
+        found: Video | None = self._aggregates.known(Video.key(video_id))
+        return found
+
+    def campaign(self, campaign_id: str) -> Campaign:
+        self.load([Campaign.key(campaign_id)])
+        return self._aggregates.campaign(campaign_id, self.message.message_id, self.now)
+
+    def market(self, country: str, platform: str) -> Market:
+        self.load([Market.key(country, platform)])
+        return self._aggregates.market(country, platform, self.message.message_id, self.now)
+
+    def service(self) -> Service:
+        self.load([Service.KEY])
+        return self._aggregates.service(self.message.message_id, self.now)
+
+    def is_ours(self, video_id: str) -> bool:
+        if self.desk.video(video_id) is not None:
+            return True
+        found = self._aggregates.known(Video.key(video_id))
+        return found is not None and is_ours(found.steps)
+
+    def view(self, bundle_id: str) -> BundleView:
+        """The bundle by all facts known, those of its accounts and of their other bundles included."""
+        family = [bundle_id, *sorted(self.desk.kin(bundle_id))]
+        self.load(Bundle.key(name) for name in family)
+        members = {name: self._aggregates.known(Bundle.key(name)) for name in family}
+        accounts = {
+            note.account for member in members.values() if member is not None for note in member.notes if note.account
+        }
+        self.load(Account.key(name) for name in accounts)
+        reported = {name: self._aggregates.known(Account.key(name)) for name in accounts}
+        own = members.pop(bundle_id)
+        if own is None:
+            raise LookupError(f"there is no bundle {bundle_id!r}")
+        return bundle_view(
+            own.notes,
+            {name: found.notes if found is not None else [] for name, found in reported.items()},
+            [member.notes for member in members.values() if member is not None],
+            own.steps,
+        )
+
+    # What follows.
+
+    def record(
+        self,
+        aggregate: Any,
+        kind: type[Ours],
+        *,
+        reason: str | None = None,
+        answers: Key | None = None,
+        actor: dict[str, str] | None = None,
+        **data: Any,
+    ) -> None:
+        """Records one of our own events; without `actor` the policies wanted it."""
+        aggregate.record(
+            kind,
+            timestamp=self.now,
+            message_id=self.message.message_id,
+            reason=reason,
+            actor=POLICY if actor is None else actor,
+            policy=self.policies.sha256 if self.policies is not None else None,
+            answers=write_key(answers) if answers is not None else None,
+            data=data,
+        )
+
+    def command(
+        self,
+        kind: str,
+        command_id: str,
+        body: Mapping[str, Any],
+        *,
+        held: str | None,
+        bundle_id: str | None = None,
+        video_id: str | None = None,
+        campaign_id: str | None = None,
+        country: str | None = None,
+        platform: str | None = None,
+        price: int | None = None,
+        not_before: datetime | None = None,
+    ) -> None:
+        """Puts a command into the outbox; with the reason `held` it waits there."""
+        self._follow.commands[command_id] = Command(
+            command_id=command_id,
+            kind=kind,
+            bundle_id=bundle_id,
+            video_id=video_id,
+            campaign_id=campaign_id,
+            country=country,
+            platform=platform,
+            body=dict(body),
+            idempotency_key=command_id,
+            price=price,
+            status="pending" if held is None else "held",
+            reason=held,
+            not_before=microseconds(self.now if not_before is None else not_before),
+            created_at=microseconds(self.now),
+            message_id=self.message.message_id,
+        )
+
+    def move_command(self, command_id: str, status: str, reason: str | None, *, of: Iterable[str]) -> None:
+        """Changes the status of a command that is in one of the statuses `of`."""
+        self._follow.moves.append((command_id, status, reason, tuple(of)))
+
+    def commands(self, command_ids: Iterable[str]) -> dict[str, Command]:
+        """Commands as they are now, what earlier messages of the batch did to them included."""
+        wanted = list(command_ids)
+        found = self._outbox.find(self._connection, [name for name in wanted if name not in self._follow.commands])
+        found |= {name: self._follow.commands[name] for name in wanted if name in self._follow.commands}
+        for name, status, reason, of in self._follow.moves:
+            if name in found and found[name].status in of:
+                found[name] = msgspec.structs.replace(found[name], status=status, reason=reason)
+        return found
+
+    def held_commands(self, after: int, limit: int) -> list[tuple[int, Command]]:
+        """Commands that wait, in their order, each with its place in it."""
+        return self._outbox.held(self._connection, after, limit)
+
+    def timer(self, name: str, at: datetime | None, **body: Any) -> None:
+        """Sets the timer `name`, or cancels it."""
+        self._follow.timers[name] = None if at is None else (microseconds(at), body)
+
+    def work(self, what: str, **body: Any) -> None:
+        """Leaves the rest of big work to a message of its own, so that others run between."""
+        self._works += 1
+        name = f"{self.message.message_id}\0{self._works}"
+        text = msgspec.json.encode({"work": what, **body})
+        self._follow.works.append(
+            Message(
+                message_id="msg_" + hashlib.sha256(name.encode()).hexdigest()[:32],
+                kind=WORK,
+                endpoint="engine",
+                mode=LIVE,
+                dialect=None,
+                event_id=None,
+                id_source=None,
+                digest=hashlib.sha256(text).hexdigest(),
+                body=text,
+                headers="{}",
+                actor=self.message.actor,
+                received_at=microseconds(self.now),
+            )
+        )
+
+    def alert(self, kind: str, text: str, *, once: str | None = None, **about: Any) -> None:
+        """Tells people. `once` names what is told only once, however often it is noticed."""
+        if self.policies is None:
+            return
+        parts = [once] if once is not None else [self.message.message_id, len(self._follow.commands), text]
+        channels = list(self.policies.channels_for(kind))
+        body = {"alert": kind, "text": text, "channels": channels}
+        self.command("alert", command_id("alert", kind, *parts), body, held=None, **about)
+
+    def alert_hourly(self, kind: str, subject: str, text: str, **about: Any) -> None:
+        """Tells people once in an hour of one subject."""
+        hour = self.now.replace(minute=0, second=0, microsecond=0)
+        told = (kind, subject, hour)
+        if self.policies is None or told in self._told:
+            return
+        if len(self._told) >= TOLD:
+            self._told.clear()
+        self._told.add(told)
+        self.alert(kind, text, once=f"{subject}:{hour.isoformat()}", **about)
+
+    def apply_policies(self, policies: Policies) -> None:
+        """Has these policies in force from here on."""
+        self.policies = policies
+        self._set_policies(policies)

@@ -1,0 +1,573 @@
+"""Which account gets a video, and on which day of its calendar.
+
+Candidates are judged one by one, and every choice comes with the verdicts: what was wrong with those passed over,
+and why the one was taken. The same question gets the same answer; nothing is booked here but what the caller books.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from heapq import heapify, heappop, heappush
+
+from orchestrator.campaigns.spec import CampaignSpec
+from orchestrator.policies.schema import Policies, Policy
+
+NAMESPACE = uuid.UUID("0f5a8c1e-3a64-5d0b-8c35-6a0a7c0b2f11")
+HORIZON = timedelta(days=60)
+"""How far ahead a video is planned whose campaign names no end."""
+HOLDS = ("closed", "suspended", "uncovered", "needs_review", "paused")
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+MORE_LOADED = "eligible, but more loaded"
+CAP = "cap reached"
+
+
+def why_not_postable(state: str, warmed: bool, holds: Sequence[str], policy: Policy) -> str | None:
+    """Why no video may be placed on an account, or handed to it; None if it is postable."""
+    if state == "banned":
+        return "banned"
+    for hold in HOLDS:
+        if hold in holds:
+            return hold.replace("_", " ")
+    if state in ("unknown", "failed"):
+        return f"not postable: {state}"
+    wanted = policy.posting.postable
+    if wanted == "auto":
+        is_postable = warmed or (policy.warming.mode == "none" and state in ("ready", "completed"))
+    else:
+        is_postable = state in wanted or (warmed and "completed" in wanted)
+    return None if is_postable else f"not postable: {state}"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What is known of a bundle. `account`: its id at TokPortal, or the bundle's where none is known; `delivered`:
+    whether the account exists; `slots_free`: None where nobody knows."""
+
+    bundle_id: str
+    account: str
+    country: str | None
+    platform: str | None
+    group: str
+    state: str
+    warmed: bool
+    warmed_at: datetime | None
+    delivered: bool
+    holds: tuple[str, ...]
+    slots_free: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A video that wants an account. `bundles`: only these; `accounts`: its target may use so many; `day`: only then;
+    `target`: the place of its target in the campaign."""
+
+    video_id: str
+    campaign_id: str
+    target: int
+    ref: str
+    country: str
+    platform: str
+    group: str
+    starts: date | None = None
+    ends: date | None = None
+    bundles: tuple[str, ...] | None = None
+    accounts: int | None = None
+    day: date | None = None
+
+
+def wishes(
+    spec: CampaignSpec,
+    existing: Callable[[str, str, str], int],
+    locate: Callable[[str], tuple[str, str] | None],
+) -> tuple[Wish, ...]:
+    """The videos that a campaign asks for, one for each account that is to post it, in the order of its file.
+
+    `existing` tells how many accounts of a group a market has, `locate` country and platform of a bundle.
+    """
+    found = []
+    for index, target in enumerate(spec.targets):
+        for video in spec.videos:
+            if target.ref is not None and video.ref != target.ref:
+                continue
+            for slot, bundles in _slots(spec, index, existing):
+                place = (target.country, target.platform)
+                if (place[0] is None or place[1] is None) and bundles:
+                    place = locate(bundles[0]) or place
+                found.append(
+                    Wish(
+                        video_id="vid_"
+                        + uuid.uuid5(NAMESPACE, f"{spec.campaign_id}\0{index}\0{video.ref}\0{slot}").hex,
+                        campaign_id=spec.campaign_id,
+                        target=index,
+                        ref=video.ref,
+                        country=place[0] or "",
+                        platform=place[1] or "",
+                        group=spec.group,
+                        starts=spec.starts,
+                        ends=spec.ends,
+                        bundles=bundles,
+                        accounts=target.accounts,
+                        day=target.target_day,
+                    )
+                )
+    return tuple(found)
+
+
+def _slots(
+    spec: CampaignSpec, index: int, existing: Callable[[str, str, str], int]
+) -> Iterator[tuple[str, tuple[str, ...] | None]]:
+    target = spec.targets[index]
+    if spec.spread == "one_account":
+        yield "", target.bundles
+    elif target.bundles is not None:
+        for bundle_id in target.bundles:
+            yield bundle_id, (bundle_id,)
+    else:
+        there_are = existing(target.country or "", target.platform or "", spec.group)
+        wanted = there_are if target.accounts is None else min(target.accounts, there_are)
+        for number in range(1, max(wanted, 1) + 1):
+            yield str(number), None
+
+
+class Ledger:
+    """What every account carries: its calendar, its load, and the content that it has or had."""
+
+    def __init__(self) -> None:
+        self._days: defaultdict[str, Counter[date]] = defaultdict(Counter)
+        self._open: Counter[str] = Counter()
+        self._of_campaign: Counter[tuple[str, str]] = Counter()
+        self._of_target: defaultdict[tuple[str, int], Counter[str]] = defaultdict(Counter)
+        self._content: Counter[tuple[str, str, str]] = Counter()
+
+    def book(self, account: str, day: date, campaign_id: str, target: int, *, is_open: bool) -> None:
+        """Takes room on a day; `is_open`: the video is still on its way."""
+        self._add(account, day, campaign_id, target, is_open, 1)
+
+    def unbook(self, account: str, day: date, campaign_id: str, target: int, *, is_open: bool) -> None:
+        """Takes back what was booked with the same words."""
+        self._add(account, day, campaign_id, target, is_open, -1)
+
+    def _add(self, account: str, day: date, campaign_id: str, target: int, is_open: bool, number: int) -> None:
+        days, of_target = self._days[account], self._of_target[campaign_id, target]
+        days[day] += number
+        of_target[account] += number
+        self._of_campaign[account, campaign_id] += number
+        if is_open:
+            self._open[account] += number
+        if number < 0:
+            if not days[day]:
+                del days[day]
+            if not of_target[account]:
+                del of_target[account]
+
+    def mark_content(self, account: str, campaign_id: str, ref: str) -> None:
+        """The account carries, or carried, this content."""
+        self._content[account, campaign_id, ref] += 1
+
+    def unmark_content(self, account: str, campaign_id: str, ref: str) -> None:
+        self._content[account, campaign_id, ref] -= 1
+
+    def on_day(self, account: str, day: date) -> int:
+        return self._days[account][day] if account in self._days else 0
+
+    def open(self, account: str) -> int:
+        return self._open[account]
+
+    def of_campaign(self, account: str, campaign_id: str) -> int:
+        return self._of_campaign[account, campaign_id]
+
+    def accounts_of(self, campaign_id: str, target: int) -> Mapping[str, int]:
+        return self._of_target.get((campaign_id, target), {})
+
+    def carries(self, account: str, campaign_id: str, ref: str) -> bool:
+        return self._content[account, campaign_id, ref] > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    bundle_id: str
+    why: str
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Who was chosen and why, or why nobody was. `verdicts`: the chosen one first, then the best; `counts`: how many
+    were passed over for which reason."""
+
+    bundle_id: str | None
+    account: str
+    day: date | None
+    reason: str
+    verdicts: tuple[Verdict, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Side:
+    """The candidates of a market as one group sees them."""
+
+    eligible: list[Candidate]
+    rejected: list[Verdict]
+
+
+class Market:
+    """The accounts of one platform in one country, as they are at one moment. What does not depend on the video is
+    worked out once."""
+
+    def __init__(
+        self,
+        country: str,
+        platform: str,
+        candidates: Iterable[Candidate],
+        policies: Policies,
+        ledger: Ledger,
+        now: datetime,
+    ) -> None:
+        self.country, self.platform = country, platform
+        self._policy = policies.at(country, platform)
+        self._reserved = policies.reserved(country, platform)
+        self._ledger = ledger
+        self._zone = self._policy.zone(country)
+        self.today = now.astimezone(self._zone).date()
+        self._candidates = {c.bundle_id: c for c in candidates}
+        self._unfit: dict[str, str] = {}
+        for candidate in self._candidates.values():
+            why = why_not_postable(candidate.state, candidate.warmed, candidate.holds, self._policy)
+            if why is None and candidate.slots_free == 0:
+                why = "no free slot"
+            if why is not None:
+                self._unfit[candidate.bundle_id] = why
+        self._sides: dict[str, _Side] = {}
+        self._heaps: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
+        self._days: dict[tuple[date, date], list[date]] = {}
+        self._blackout = self._policy.posting.blackout
+        self._weekdays = frozenset(WEEKDAYS.index(day) for day in self._policy.posting.days)
+
+    def shared(self) -> tuple[Verdict, ...]:
+        """The verdicts that every video would meet here."""
+        return tuple(Verdict(name, why) for name, why in sorted(self._unfit.items()))
+
+    # The calendar.
+
+    def cap(self, candidate: Candidate, day: date) -> int:
+        """How many videos the account may have on the day."""
+        posting = self._policy.posting
+        if posting.ramp and candidate.warmed_at is not None:
+            after = max(0, (day - candidate.warmed_at.astimezone(self._zone).date()).days - 1)
+            if after < len(posting.ramp):
+                return min(posting.per_day, posting.ramp[after])
+        return posting.per_day
+
+    def earliest(self, candidate: Candidate) -> date:
+        posting = self._policy.posting
+        return self.today + timedelta(days=posting.lead_existing if candidate.delivered else posting.lead_new)
+
+    def is_posting_day(self, day: date) -> bool:
+        return day.weekday() in self._weekdays and not any(first <= day <= last for first, last in self._blackout)
+
+    def _posting_days(self, first: date, last: date) -> list[date]:
+        days = self._days.get((first, last))
+        if days is None:
+            every = (first + timedelta(days=n) for n in range((last - first).days + 1))
+            days = self._days[first, last] = [day for day in every if self.is_posting_day(day)]
+        return days
+
+    def _full(self, candidate: Candidate, day: date) -> str:
+        booked = self._ledger.on_day(candidate.account, day)
+        return f"cap {booked}/{self.cap(candidate, day)} on {day}"
+
+    def _has_room(self, candidate: Candidate, day: date) -> bool:
+        return self._ledger.on_day(candidate.account, day) < self.cap(candidate, day)
+
+    def _check_day(self, candidate: Candidate, day: date) -> str | None:
+        """Why the account cannot have another video on this day."""
+        earliest = self.earliest(candidate)
+        if day < earliest:
+            return f"{day} is too soon: TokPortal needs until {earliest}"
+        if not self.is_posting_day(day):
+            return f"{day} is no posting day"
+        return None if self._has_room(candidate, day) else self._full(candidate, day)
+
+    def _best_day(self, candidate: Candidate, wish: Wish) -> date | str:
+        """The emptiest allowed day, the earliest of several; or why there is none."""
+        if wish.day is not None:
+            return self._check_day(candidate, wish.day) or wish.day
+        first = self.earliest(candidate)
+        if wish.starts is not None:
+            first = max(first, wish.starts)
+        last = wish.ends if wish.ends is not None else first + HORIZON
+        days = self._posting_days(first, last)
+        if not days:
+            return f"no posting day from {first} to {last}"
+        best: tuple[int, date] | None = None
+        for day in days:
+            booked = self._ledger.on_day(candidate.account, day)
+            if booked < self.cap(candidate, day) and (best is None or booked < best[0]):
+                best = (booked, day)
+                if not booked:
+                    break
+        return best[1] if best is not None else self._full(candidate, days[0])
+
+    def next_day(self, bundle_id: str, first: date, last: date) -> date | None:
+        """The first day on which the account has room for one more video."""
+        candidate = self._candidates.get(bundle_id)
+        if candidate is None:
+            return None
+        days = self._posting_days(max(first, self.earliest(candidate)), last)
+        return next((day for day in days if self._has_room(candidate, day)), None)
+
+    # The first account of a video.
+
+    def place(self, wish: Wish, prefer: tuple[str, date] | None = None, keep: int = 20) -> Choice:
+        """The account that posts the video, and the day. `prefer` is taken if it is still allowed."""
+        side = self._side(wish.group)
+        used = self._ledger.accounts_of(wish.campaign_id, wish.target)
+        if prefer is not None:
+            candidate = self._candidates.get(prefer[0])
+            if candidate is not None and candidate in side.eligible and self._is_asked_for(candidate, wish, used):
+                fits = wish.starts is None or wish.starts <= prefer[1]
+                fits = fits and (wish.ends is None or prefer[1] <= wish.ends)
+                fits = fits and (wish.day is None or wish.day == prefer[1])
+                if fits and self._check_day(candidate, prefer[1]) is None:
+                    return self._chosen(candidate, prefer[1], "as planned", [], [], keep)
+        if wish.bundles is not None:
+            asked = [self._candidates[name] for name in wish.bundles if name in self._candidates]
+            unknown = [Verdict(name, "not known here") for name in wish.bundles if name not in self._candidates]
+            eligible = sorted((c for c in asked if c in side.eligible), key=lambda c: self._load(c, wish))
+            rejected = [verdict for verdict in side.rejected if verdict.bundle_id in wish.bundles] + unknown
+            return self._first_of(eligible, wish, used, rejected, keep)
+        if wish.accounts is not None and len(used) >= wish.accounts:
+            eligible = sorted((c for c in side.eligible if c.account in used), key=lambda c: self._load(c, wish))
+            full = f"the target has its {wish.accounts} accounts"
+            others = [Verdict(c.bundle_id, full) for c in side.eligible if c.account not in used]
+            return self._first_of(eligible, wish, used, [*others, *side.rejected], keep)
+        return self._first_of_all(side, wish, keep)
+
+    def _load(self, candidate: Candidate, wish: Wish) -> tuple[int, int, str]:
+        ledger = self._ledger
+        return (
+            ledger.of_campaign(candidate.account, wish.campaign_id),
+            ledger.open(candidate.account),
+            candidate.bundle_id,
+        )
+
+    def _is_asked_for(self, candidate: Candidate, wish: Wish, used: Mapping[str, int]) -> bool:
+        if wish.bundles is not None and candidate.bundle_id not in wish.bundles:
+            return False
+        if wish.accounts is not None and len(used) >= wish.accounts and candidate.account not in used:
+            return False
+        return not self._ledger.carries(candidate.account, wish.campaign_id, wish.ref)
+
+    def _judge(self, candidate: Candidate, wish: Wish) -> date | str:
+        if self._ledger.carries(candidate.account, wish.campaign_id, wish.ref):
+            return f"already has {wish.ref}"
+        return self._best_day(candidate, wish)
+
+    def _first_of(
+        self,
+        eligible: Sequence[Candidate],
+        wish: Wish,
+        used: Mapping[str, int],
+        rejected: Sequence[Verdict],
+        keep: int,
+    ) -> Choice:
+        passed: list[Verdict] = []
+        for index, candidate in enumerate(eligible):
+            found = self._judge(candidate, wish)
+            if isinstance(found, date):
+                rest = [Verdict(c.bundle_id, MORE_LOADED) for c in eligible[index + 1 :]]
+                return self._chosen(candidate, found, "least loaded", [*passed, *rest], rejected, keep)
+            passed.append(Verdict(candidate.bundle_id, found))
+        return self._nobody(passed, rejected, keep)
+
+    def _first_of_all(self, side: _Side, wish: Wish, keep: int) -> Choice:
+        """As `_first_of` among all who are eligible, least loaded first, without sorting them for every video: loads
+        only grow while a plan is made, so an old place in the queue is never too far back."""
+        name = (wish.campaign_id, wish.group)
+        heap = self._heaps.get(name)
+        if heap is None:
+            heap = self._heaps[name] = [self._load(candidate, wish) for candidate in side.eligible]
+            heapify(heap)
+        passed: list[Verdict] = []
+        aside: list[tuple[int, int, str]] = []
+        choice: Choice | None = None
+        while heap:
+            load = heappop(heap)
+            candidate = self._candidates[load[2]]
+            current = self._load(candidate, wish)
+            if current > load:
+                heappush(heap, current)
+                continue
+            aside.append(load)
+            found = self._judge(candidate, wish)
+            if isinstance(found, date):
+                rest = [Verdict(item[2], MORE_LOADED) for item in heap[: keep - 1]]
+                choice = self._chosen(candidate, found, "least loaded", [*passed, *rest], side.rejected, keep)
+                choice.counts[MORE_LOADED] = len(heap)  # type: ignore[index]
+                break
+            passed.append(Verdict(candidate.bundle_id, found))
+        for load in aside:
+            heappush(heap, load)
+        return choice if choice is not None else self._nobody(passed, side.rejected, keep)
+
+    def _side(self, group: str) -> _Side:
+        side = self._sides.get(group)
+        if side is None:
+            side = self._sides[group] = _Side([], [])
+            for name, candidate in sorted(self._candidates.items()):
+                if candidate.group != group:
+                    side.rejected.append(Verdict(name, "other group"))
+                elif name in self._unfit:
+                    side.rejected.append(Verdict(name, self._unfit[name]))
+                elif name in self._reserved:
+                    side.rejected.append(Verdict(name, "reserved"))
+                else:
+                    side.eligible.append(candidate)
+        return side
+
+    # The next account of a video.
+
+    def reroute(
+        self,
+        wish: Wish,
+        *,
+        excluded: Mapping[str, str],
+        day: date,
+        last_day: date,
+        keep: int = 200,
+        only: str | None = None,
+    ) -> Choice:
+        """The account that takes the video over. `excluded`: accounts that must not, and why; `day` is kept where it
+        is allowed, else the next with room is taken, up to `last_day`; `only`: a person named this bundle.
+
+        The verdicts leave out those of `shared`.
+        """
+        backups = self._policy.reroute.backups
+        passed: list[Verdict] = []
+        shared: Counter[str] = Counter()
+        found: list[tuple[tuple[object, ...], Candidate, date]] = []
+        for name, candidate in sorted(self._candidates.items()):
+            if only is not None and name != only:
+                continue
+            if name in self._unfit:
+                shared[self._unfit[name]] += 1
+                continue
+            why = self._why_no_backup(candidate, wish, excluded, None if only is not None else backups)
+            if why is None:
+                there = self._next_from(candidate, day, last_day)
+                if isinstance(there, date):
+                    load = self._ledger.open(candidate.account)
+                    in_order = backups is not None and self._policy.reroute.choose == "listed_order" and only is None
+                    rank = (backups.index(name),) if in_order and backups is not None else (load, there, name)
+                    found.append((rank, candidate, there))
+                    continue
+                why = there
+            passed.append(Verdict(name, why))
+        if not found:
+            if only is not None and only not in self._candidates:
+                passed.append(Verdict(only, "not known here"))
+            if only is not None and only in self._unfit:
+                passed.append(Verdict(only, self._unfit[only]))
+                shared.clear()
+            return self._nobody(passed, [], keep, shared)
+        found.sort(key=lambda item: item[0])
+        _, chosen, there = found[0]
+        rest = [Verdict(candidate.bundle_id, MORE_LOADED) for _, candidate, _ in found[1:]]
+        how = "named by a person" if only is not None else "least loaded"
+        if only is None and self._policy.reroute.choose == "listed_order" and backups is not None:
+            how = "first in the list of backups"
+        return self._chosen(chosen, there, how, [*rest, *passed], [], keep, shared)
+
+    def _why_no_backup(
+        self, candidate: Candidate, wish: Wish, excluded: Mapping[str, str], backups: Sequence[str] | None
+    ) -> str | None:
+        if candidate.group != wish.group:
+            return "other group"
+        if candidate.account in excluded:
+            return excluded[candidate.account]
+        if self._ledger.carries(candidate.account, wish.campaign_id, wish.ref):
+            return f"already has {wish.ref}"
+        if backups is not None and candidate.bundle_id not in backups:
+            return "no listed backup"
+        return None
+
+    def _next_from(self, candidate: Candidate, day: date, last_day: date) -> date | str:
+        first = max(day, self.earliest(candidate))
+        if first > last_day:
+            return f"too late: TokPortal needs until {first}, and the deadline is {last_day}"
+        days = self._posting_days(first, last_day)
+        room = next((d for d in days if self._has_room(candidate, d)), None)
+        if room is not None:
+            return room
+        return self._full(candidate, days[0]) if days else f"no posting day from {first} to {last_day}"
+
+    # Answers.
+
+    @staticmethod
+    def _chosen(
+        candidate: Candidate,
+        day: date,
+        how: str,
+        passed: Sequence[Verdict],
+        rejected: Sequence[Verdict],
+        keep: int,
+        shared: Counter[str] | None = None,
+    ) -> Choice:
+        verdicts = (Verdict(candidate.bundle_id, f"chosen: {how}", True), *passed, *rejected)
+        counts = Counter(_kind(v.why) for v in (*passed, *rejected)) + (shared or Counter())
+        reason = f"{candidate.bundle_id} takes it on {day}: {how}"
+        return Choice(candidate.bundle_id, candidate.account, day, reason, verdicts[:keep], dict(counts))
+
+    def _nobody(
+        self,
+        passed: Sequence[Verdict],
+        rejected: Sequence[Verdict],
+        keep: int,
+        shared: Counter[str] | None = None,
+    ) -> Choice:
+        everyone = [*passed, *rejected]
+        counts = Counter(_kind(v.why) for v in everyone) + (shared or Counter())
+        total = sum(counts.values())
+        if not total:
+            reason = (
+                f"no account of {self.platform} in {self.country} is known" if self.country else "no account is known"
+            )
+        elif len(everyone) == 1 and total == 1:
+            reason = f"{everyone[0].bundle_id} does not qualify: {everyone[0].why}"
+        else:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
+            reason = f"nobody of {total} qualifies: {kinds}"
+        return Choice(None, "", None, reason, tuple(everyone[:keep]), dict(counts))
+
+
+def _kind(why: str) -> str:
+    """The reason without the day that it is about, so that equal ones can be counted."""
+    if why.startswith("cap "):
+        return CAP
+    if why.startswith("already has "):
+        return "already has it"
+    return why.partition(":")[0] if "too soon:" in why or why.startswith("too late:") else why
+
+
+def plan(
+    wanted: Sequence[Wish],
+    markets: Callable[[str, str], Market],
+    ledger: Ledger,
+    closed: Callable[[str, str], str | None] = lambda country, platform: None,
+) -> list[tuple[Wish, Choice]]:
+    """What would become of the wishes if they were placed now, in their order. Books what it places in `ledger`."""
+    found = []
+    for wish in wanted:
+        shut = closed(wish.country, wish.platform)
+        choice = markets(wish.country, wish.platform).place(wish) if shut is None else Choice(None, "", None, shut)
+        if choice.day is not None:
+            ledger.book(choice.account, choice.day, wish.campaign_id, wish.target, is_open=True)
+            ledger.mark_content(choice.account, wish.campaign_id, wish.ref)
+        found.append((wish, choice))
+    return found

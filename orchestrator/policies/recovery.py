@@ -1,0 +1,125 @@
+"""What should become of a video that is on its way: nothing yet, another try, another account, or the end.
+
+A video is never handed to a second account while the first may still post it. What is only planned here, and what
+TokPortal itself called failed or banned, moves at once; for the rest TokPortal is asked first (`ASK`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from orchestrator.domain.facts import Key
+from orchestrator.domain.video import Leg
+from orchestrator.policies.schema import Policy
+
+NOTHING = "nothing"
+RETRY = "retry"
+MOVE = "move"
+ASK = "ask"
+STOP = "stop"
+HOLD = "hold"
+
+WINDOW = timedelta(days=2)
+"""A target day opens a window of two days in which TokPortal's account manager posts (its documentation)."""
+ASK_AGAIN = timedelta(hours=6)
+ASK_AGAIN_AT_MOST = timedelta(hours=24)
+
+UNFIT = frozenset({"suspended", "uncovered", "needs_review"})
+"""Holds under which what is with the account stays there until its day comes, and then moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What to do, why, which fact that answers, and when: for a retry not before `at`; for nothing, when to look
+    again (None: only on news)."""
+
+    what: str
+    why: str = ""
+    answers: Key | None = None
+    at: datetime | None = None
+
+
+def window_opens(day: date, zone: ZoneInfo) -> datetime:
+    """When the posting window of a target day opens on the account's calendar."""
+    return datetime.combine(day, time.min, zone)
+
+
+def course(
+    leg: Leg,
+    *,
+    state: str,
+    holds: Collection[str],
+    policy: Policy,
+    zone: ZoneInfo,
+    now: datetime,
+) -> Course:
+    """What to do with the attempt `leg`, whose account is in `state` under `holds`."""
+    found = _course(leg, state, holds, policy, zone, now)
+    if found.what == ASK and leg.asked_at is not None:
+        again = leg.asked_at + min(ASK_AGAIN * leg.asked, ASK_AGAIN_AT_MOST)
+        if now < again:
+            return Course(NOTHING, at=again)
+    return found
+
+
+def _course(leg: Leg, state: str, holds: Collection[str], policy: Policy, zone: ZoneInfo, now: datetime) -> Course:
+    failure = leg.failure
+    if failure is not None:
+        code = str(failure.detail.get("error_code"))
+        retry = failure.detail.get("retry") or {}
+        if retry.get("will_retry") is True and state != "banned":
+            patience = failure.occurred_at + policy.failure.stuck_after["retrying"]
+            if now < patience:
+                return Course(NOTHING, at=patience)
+            return Course(ASK, f"TokPortal still said to be trying after {code}, and then nothing", failure.key)
+        action = policy.failure.action(code)
+        if action == "stop":
+            return Course(STOP, f"{code}: the platform rejected this content", failure.key)
+        if state != "banned":
+            if action == "retry" and leg.tries <= policy.failure.retries and "closed" not in holds:
+                backoff = policy.failure.backoff
+                wait = backoff[min(leg.tries, len(backoff)) - 1] if backoff else timedelta(0)
+                return Course(
+                    RETRY, f"{code}: try {leg.tries + 1} of {policy.failure.retries + 1}", failure.key, now + wait
+                )
+            tried = f" after {leg.tries} tries" if leg.tries > 1 else ""
+            return Course(MOVE, f"{code}{tried}", failure.key)
+    if state == "banned":
+        if policy.ban.then == "hold":
+            return Course(HOLD, "the account is banned, and the policy holds its videos")
+        return Course(MOVE, "the account is banned")
+    if "closed" in holds:
+        return Course(ASK if leg.is_with_vendor else MOVE, "the bundle is closed")
+    return _in_time(leg, state, holds, policy, zone, now)
+
+
+def _in_time(leg: Leg, state: str, holds: Collection[str], policy: Policy, zone: ZoneInfo, now: datetime) -> Course:
+    """What follows from the time alone: silence, or a day that comes too close for an account that cannot post."""
+    opens = window_opens(date.fromisoformat(leg.target_day), zone)
+    if not leg.is_with_vendor:
+        # Moved with as much lead as any account needs, it keeps its day.
+        last_moment = opens - timedelta(days=policy.posting.lead_existing)
+        unfit = sorted(UNFIT.intersection(holds)) or (["failed"] if state == "failed" else [])
+        if not unfit or "paused" in holds:
+            return Course(NOTHING)
+        if now < last_moment:
+            return Course(NOTHING, at=last_moment)
+        return Course(MOVE, f"its day comes, and the account is {unfit[0].replace('_', ' ')}")
+    last = leg.last
+    if last is not None and last.name in ("UploadStarted", "UploadCompleted"):
+        doing = "uploading" if last.name == "UploadStarted" else "uploaded"
+        patience = last.occurred_at + policy.failure.stuck_after[doing]
+        why = f"{doing} since {last.occurred_at:%Y-%m-%d %H:%M} UTC, and no news"
+    else:
+        patience = opens + WINDOW + policy.failure.missed_after
+        why = f"no news of the post that was due on {leg.target_day}"
+        unfit = sorted({"suspended", "uncovered"}.intersection(holds))
+        if unfit and opens < patience:
+            patience = opens
+            why = f"its day has come, and the account is {unfit[0]}"
+    if now < patience:
+        return Course(NOTHING, at=patience)
+    return Course(ASK, why, last.key if last is not None else None)

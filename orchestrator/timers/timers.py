@@ -1,0 +1,113 @@
+"""Timers: rows of the table `due`, which the engine sets, and a loop that turns what is due into messages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from orchestrator.database import Database
+from orchestrator.database.tables import due
+from orchestrator.journal.journal import LIVE, TIMER, Journal, Message
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+AT_ONCE = 500
+REMEMBERED = 50_000
+
+
+class Timers:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def apply(
+        self, connection: sa.Connection, set_: Mapping[str, tuple[int, dict[str, Any]]], cancel: Iterable[str]
+    ) -> None:
+        """Sets timers to microseconds of the service's clock, and cancels others, in the engine's transaction."""
+        cancelled = list(cancel)
+        for start in range(0, len(cancelled), 1_000):
+            connection.execute(due.delete().where(due.c.name.in_(cancelled[start : start + 1_000])))
+        if not set_:
+            return
+        rows = [(name, at, msgspec.json.encode(body).decode()) for name, (at, body) in set_.items()]
+        then = "ON CONFLICT (name) DO UPDATE SET due_at = excluded.due_at, body = excluded.body"
+        cursor: Any = connection.connection.cursor()
+        try:
+            if self._database.is_sqlite:
+                cursor.executemany(f"INSERT INTO due (name, due_at, body) VALUES (?, ?, ?) {then}", rows)
+            else:
+                cursor.execute(
+                    "INSERT INTO due (name, due_at, body) "
+                    f"SELECT * FROM unnest(%b::text[], %b::bigint[], %b::text[]) {then}",
+                    [list(column) for column in zip(*rows, strict=True)],
+                )
+        finally:
+            cursor.close()
+
+    def due(self, connection: sa.Connection, now: int, limit: int) -> list[tuple[str, int, dict[str, Any]]]:
+        """Name, time and body of what is due, the oldest first."""
+        query = sa.select(due).where(due.c.due_at <= now).order_by(due.c.due_at, due.c.name).limit(limit)
+        return [(row.name, row.due_at, msgspec.json.decode(row.body)) for row in connection.execute(query)]
+
+
+class Ringer:
+    """Rings what is due: one message for each timer and time, however often it is looked at.
+
+    After downtime everything that became due meanwhile rings once, the oldest first; the message tells how late.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], int]) -> None:
+        """`clock` tells the service's time in microseconds."""
+        self._database = database
+        self._clock = clock
+        self._timers = Timers(database)
+        self._journal = Journal(database)
+        self._rung: dict[tuple[str, int], None] = {}
+
+    def step(self) -> int:
+        """Rings some of what is due; how many rang."""
+        now = self._clock()
+        with self._database.read() as connection:
+            found = self._timers.due(connection, now, AT_ONCE + len(self._rung))
+        # The engine takes a timer away when it applies the message; until then it is found again.
+        still = {(name, at) for name, at, _ in found}
+        self._rung = {key: None for key in self._rung if key in still}
+        new = [item for item in found if item[:2] not in self._rung][:AT_ONCE]
+        if new:
+            self._journal.append([_message(name, at, body, now) for name, at, body in new])
+            self._rung.update({(name, at): None for name, at, _ in new})
+        return len(new)
+
+    def forget(self) -> None:
+        """Rings again what was rung and not taken away. The journal knows a message that it has."""
+        self._rung.clear()
+
+    def close(self) -> None:
+        self._journal.close()
+
+
+def _message(name: str, at: int, body: dict[str, Any], now: int) -> Message:
+    text = msgspec.json.encode(
+        {**body, "name": name, "due_at": _iso(at), "fired_at": _iso(now), "late_by": (now - at) // 1_000_000}
+    )
+    return Message(
+        message_id="msg_" + hashlib.sha256(f"timer\0{name}\0{at}".encode()).hexdigest()[:32],
+        kind=TIMER,
+        endpoint="timers",
+        mode=LIVE,
+        dialect=None,
+        event_id=None,
+        id_source=None,
+        digest=hashlib.sha256(text).hexdigest(),
+        body=text,
+        headers="{}",
+        actor='{"kind":"policy","name":"timers"}',
+        received_at=now,
+    )
+
+
+def _iso(microseconds: int) -> str:
+    return (EPOCH + timedelta(microseconds=microseconds)).isoformat().replace("+00:00", "Z")
