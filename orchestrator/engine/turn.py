@@ -24,7 +24,7 @@ from orchestrator.domain.video import Video, is_ours
 from orchestrator.engine.aggregates import LoadedAggregates
 from orchestrator.engine.desk import Desk
 from orchestrator.journal.inbox import Taken
-from orchestrator.journal.journal import LIVE, WORK, Message
+from orchestrator.journal.journal import LIVE, TIMER, WORK, Message
 from orchestrator.outbox import Command, Outbox
 from orchestrator.policies.placement import Market as Market_
 from orchestrator.policies.schema import Policies
@@ -94,6 +94,11 @@ class Turn:
         if self.policies is None:
             raise RuntimeError("no policies are in force")
         return self.policies
+
+    @property
+    def is_timer(self) -> bool:
+        """Whether time alone brought this turn about."""
+        return self.message.kind == TIMER
 
     # Whom it is about.
 

@@ -26,6 +26,8 @@ WINDOW = timedelta(days=2)
 """A target day opens a window of two days in which TokPortal's account manager posts (its documentation)."""
 ASK_AGAIN = timedelta(hours=6)
 ASK_AGAIN_AT_MOST = timedelta(hours=24)
+GRACE = timedelta(minutes=15)
+"""How long further news is waited for where some has just come and makes something look overdue."""
 
 UNFIT = frozenset({"suspended", "uncovered", "needs_review"})
 """Holds under which what is with the account stays there until its day comes, and then moves."""
@@ -40,6 +42,8 @@ class Course:
     why: str = ""
     answers: Key | None = None
     at: datetime | None = None
+    is_silence: bool = False
+    """Whether nothing but the time says so. News may be late, so that is for a timer to find, not for other news."""
 
 
 def window_opens(day: date, zone: ZoneInfo) -> datetime:
@@ -74,7 +78,7 @@ def _course(leg: Leg, state: str, holds: Collection[str], policy: Policy, zone: 
             patience = failure.occurred_at + policy.failure.stuck_after["retrying"]
             if now < patience:
                 return Course(NOTHING, at=patience)
-            return Course(ASK, f"TokPortal still said to be trying after {code}, and then nothing", failure.key)
+            return Course(ASK, f"TokPortal was still trying after {code}, and then nothing", failure.key, is_silence=True)
         action = policy.failure.action(code)
         if action == "stop":
             return Course(STOP, f"{code}: the platform rejected this content", failure.key)
@@ -122,4 +126,4 @@ def _in_time(leg: Leg, state: str, holds: Collection[str], policy: Policy, zone:
             why = f"its day has come, and the account is {unfit[0]}"
     if now < patience:
         return Course(NOTHING, at=patience)
-    return Course(ASK, why, last.key if last is not None else None)
+    return Course(ASK, why, last.key if last is not None else None, is_silence=True)

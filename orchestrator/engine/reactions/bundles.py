@@ -13,6 +13,7 @@ from orchestrator.engine.desk import BundleEntry, Place, market_name
 from orchestrator.engine.reactions import gates
 from orchestrator.engine.turn import Turn, command_id
 from orchestrator.policies.placement import why_not_postable
+from orchestrator.policies.recovery import GRACE
 
 SLICE = 200
 UNWARMABLE = frozenset({"closed", "paused", "suspended", "uncovered", "needs_review"})
@@ -256,7 +257,8 @@ def watch(turn: Turn, entry: BundleEntry, bundle: Bundle) -> None:
     if any(s.name == "ReviewRequested" and s.detail["about"] == about for s in bundle.steps):
         return
     end = entry.state_since + turn.policies.at(*(entry.place or (None, None))).failure.stuck_after["warming"]
-    if turn.now < end:
+    if turn.now < end or not turn.is_timer:
+        end = max(end, turn.now + GRACE)
         turn.timer(f"bundle:{entry.bundle_id}", end, timer="bundle", bundle_id=entry.bundle_id)
     elif "needs_review" not in entry.holds:
         ask_for_review(turn, entry, bundle, f"warming since {entry.state_since:%Y-%m-%d}, and no news", about, None)

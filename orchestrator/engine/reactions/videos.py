@@ -77,6 +77,8 @@ def _act(turn: Turn, video: Video, plan: Plan) -> tuple[bool, datetime | None]:
         zone=policy.zone(plan.wish["country"]),
         now=turn.now,
     )
+    if step.is_silence and not turn.is_timer:
+        step = recovery.Course(recovery.NOTHING, at=turn.now + recovery.GRACE)
     if step.what == recovery.NOTHING:
         return _gate(turn, video_id, plan, leg), step.at
     if step.what == recovery.RETRY:
