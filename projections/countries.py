@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
+import msgspec
 import sqlalchemy as sa
 
 from orchestrator.database import Database
 from orchestrator.database.tables import countries, videos
+from orchestrator.log import Stored
 from projections import bundles as bundles_
 from projections import videos as videos_
 from projections.tables import Upsert
@@ -16,8 +19,22 @@ NAME = "countries"
 BUNDLES = "bundles"
 POSTABLE = "postable"
 VIDEOS = "videos"
+BREAKER = "breaker"
 
 _add = Upsert(countries, adding="count")
+
+
+class _Data(msgspec.Struct):
+    country: str
+    platform: str
+    breaker: bool | None = None
+
+
+class _Event(msgspec.Struct):
+    data: _Data
+
+
+_decode = msgspec.json.Decoder(_Event).decode
 
 
 class Countries:
@@ -29,11 +46,17 @@ class Countries:
 
     def prepare(
         self,
+        page: Sequence[Stored],
         bundle_changes: bundles_.Changes,
         video_changes: videos_.Changes,
         bundles: bundles_.Bundles,
     ) -> None:
         deltas: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
+        for event in page:
+            if event.topic == "BreakerOpened" or event.topic == "MarketResumed":
+                data = _decode(event.state).data
+                if data.breaker is not False:
+                    deltas[data.country, data.platform, BREAKER, ""] += 1 if event.topic == "BreakerOpened" else -1
         moved: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {}
         for name, after in bundle_changes.after.items():
             before = bundle_changes.before[name]
@@ -49,7 +72,11 @@ class Countries:
             with self._database.read() as connection:
                 counted = connection.execute(
                     sa.select(videos.c.bundle_id, videos.c.state, sa.func.count())
-                    .where(videos.c.bundle_id.in_(list(moved)))
+                    .where(
+                        videos.c.bundle_id.in_(list(moved)),
+                        videos.c.campaign_id.is_(None),
+                        videos.c.merged_into.is_(None),
+                    )
                     .group_by(videos.c.bundle_id, videos.c.state)
                 ).all()
             for name, state, count in counted:
@@ -65,7 +92,8 @@ class Countries:
         ]
         places = bundles.places({s.bundle_id for s, _ in changed if s.bundle_id is not None})
         for video, sign in changed:
-            deltas[*places.get(video.bundle_id or "", ("", "")), VIDEOS, video.state] += sign
+            place = video.place or places.get(video.bundle_id or "", ("", ""))
+            deltas[*place, VIDEOS, video.state] += sign
         self._pending = [(*key, count) for key, count in sorted(deltas.items()) if count]
 
     def write(self, connection: sa.Connection) -> None:

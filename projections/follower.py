@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from orchestrator.database import Database, Lease
 from orchestrator.database.tables import projections
 from orchestrator.log import EventLog
+from projections import campaigns, decisions
 from projections.bundles import NAME as BUNDLES
 from projections.bundles import Bundles
 from projections.countries import NAME as COUNTRIES
@@ -14,7 +15,7 @@ from projections.countries import Countries
 from projections.videos import NAME as VIDEOS
 from projections.videos import Videos
 
-NAMES = (BUNDLES, VIDEOS, COUNTRIES)
+NAMES = (BUNDLES, VIDEOS, COUNTRIES, campaigns.NAME, decisions.NAME)
 PAGE = 20_000
 
 
@@ -25,7 +26,7 @@ class OvertakenError(Exception):
 class Follower:
     """Keeps the read models at the head of the log.
 
-    The three are folded together: a page is read once, and countries count what the other two changed. Every commit
+    All are folded together: a page is read once, and countries count what bundles and videos changed. Every commit
     moves the positions from where this runner read them, so of two runners only one can apply a page. `lease` None
     is for tools and tests that are alone with their database.
     """
@@ -36,6 +37,7 @@ class Follower:
         self._page = page
         self._log = EventLog(database)
         self._bundles, self._videos, self._countries = Bundles(database), Videos(database), Countries(database)
+        self._campaigns, self._decisions = campaigns.Campaigns(database), decisions.Decisions()
         self._position: int | None = None
 
     @property
@@ -71,7 +73,9 @@ class Follower:
             raise AssertionError(f"the log has a gap after position {position}")
         bundle_changes = self._bundles.prepare(stored)
         video_changes = self._videos.prepare(stored)
-        self._countries.prepare(bundle_changes, video_changes, self._bundles)
+        self._countries.prepare(stored, bundle_changes, video_changes, self._bundles)
+        self._campaigns.prepare(stored)
+        self._decisions.prepare(stored)
         head = stored[-1].position
         with self._database.write() as connection:
             if self._lease is not None:
@@ -86,6 +90,8 @@ class Follower:
             self._bundles.write(connection)
             self._videos.write(connection)
             self._countries.write(connection)
+            self._campaigns.write(connection)
+            self._decisions.write(connection)
         self._position = head
         self._bundles.trim()
         self._videos.trim()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +12,11 @@ import sqlalchemy as sa
 
 from orchestrator.database import Database
 from orchestrator.database.tables import videos
+from orchestrator.domain.decisions import FactsAdopted, Step, read_note
 from orchestrator.domain.facts import Note
 from orchestrator.domain.times import iso
 from orchestrator.domain.video import VideoView, remember, video_view
-from orchestrator.log import Stored, note
+from orchestrator.log import Stored, note, step
 from projections import memo
 from projections.tables import Upsert, select_by
 
@@ -32,20 +33,23 @@ class Standing:
 
     state: str
     bundle_id: str | None
+    place: tuple[str, str] | None = None
+    """Where a campaign wanted it. Any other video counts where its bundle is."""
 
 
 @dataclass(slots=True)
 class Row:
     notes: list[Note] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     standing: Standing | None = None
 
 
 @dataclass(slots=True)
 class Changes:
-    """Standings before and after a batch; before is None for a new video."""
+    """Standings before and after a batch. None: it does not count, because it is new, or turned out to be ours."""
 
     before: dict[str, Standing | None] = field(default_factory=dict)
-    after: dict[str, Standing] = field(default_factory=dict)
+    after: dict[str, Standing | None] = field(default_factory=dict)
 
 
 class Videos:
@@ -63,16 +67,20 @@ class Videos:
 
     def prepare(self, page: Iterable[Stored]) -> Changes:
         born: set[str] = set()
-        told: defaultdict[str, list[Note]] = defaultdict(list)
+        told: defaultdict[str, list[Note | Step]] = defaultdict(list)
         for event in page:
             kind, _, name = event.originator_id.partition(":")
             if kind != "video":
                 continue
             fact = note(event.topic, event.state)
-            if fact is None:
-                born.add(name)
-            else:
+            if fact is not None:
                 told[name].append(fact)
+            elif (taken := step(event.topic, event.state)) is not None:
+                told[name].append(taken)
+                if event.topic == FactsAdopted.TOPIC:
+                    told[name] += _adopted(event.state)
+            else:
+                born.add(name)
         self._load([name for name in told if name not in born])
         changes = Changes()
         self._pending = []
@@ -80,13 +88,19 @@ class Videos:
             if name in born:
                 self._rows[name] = Row()
             row = self._rows[name]
-            for fact in told.get(name, ()):
-                remember(row.notes, fact)
-            view = video_view(row.notes)
-            standing = Standing(view.state, view.bundle_id)
+            for part in told.get(name, ()):
+                if isinstance(part, Step):
+                    row.steps.append(part)
+                else:
+                    remember(row.notes, part)
+            view = video_view(row.notes, row.steps)
+            wish = next((s.detail for s in row.steps if s.name == "VideoRequested"), None)
+            merged = next((s.detail["video_id"] for s in row.steps if s.name == "Merged"), None)
+            place = (wish["country"], wish["platform"]) if wish is not None else None
+            standing = Standing(view.state, view.bundle_id, place) if merged is None else None
             changes.before[name], changes.after[name] = row.standing, standing
             row.standing = standing
-            self._pending.append(_values(name, row.notes, view))
+            self._pending.append(_values(name, row, view, wish, merged))
         return changes
 
     def write(self, connection: sa.Connection) -> None:
@@ -103,12 +117,34 @@ class Videos:
                 self._rows.move_to_end(name)
             else:
                 missing.append(name)
-        columns = ["video_id", "memo", "state", "bundle_id"]
-        for name, packed, state, bundle_id in select_by(self._database, videos, columns, "video_id", missing):
-            self._rows[name] = Row(memo.decode(packed), Standing(state, bundle_id))
+        columns = ["video_id", "memo", "state", "bundle_id", "campaign_id", "country", "platform", "merged_into"]
+        for name, packed, state, bundle_id, campaign_id, country, platform, merged in select_by(
+            self._database, videos, columns, "video_id", missing
+        ):
+            place = (country, platform) if campaign_id is not None else None
+            standing = Standing(state, bundle_id, place) if merged is None else None
+            self._rows[name] = Row(*memo.decode(packed), standing)
 
 
-def _values(name: str, notes: Sequence[Note], view: VideoView) -> tuple[Any, ...]:
+class _Adopted(msgspec.Struct):
+    notes: list[Any]
+
+
+class _Adoption(msgspec.Struct):
+    data: _Adopted
+
+
+_decode_adoption = msgspec.json.Decoder(_Adoption).decode
+
+
+def _adopted(state: bytes) -> list[Note]:
+    """The facts of a stranger that turned out to be ours."""
+    return [read_note(written) for written in _decode_adoption(state).data.notes]
+
+
+def _values(
+    name: str, row: Row, view: VideoView, wish: Mapping[str, Any] | None, merged: str | None
+) -> tuple[Any, ...]:
     shown = next((attempt for attempt in view.attempts if attempt.bundle_id == view.bundle_id), None)
     metrics = None
     if view.metrics is not None:
@@ -117,12 +153,15 @@ def _values(name: str, notes: Sequence[Note], view: VideoView) -> tuple[Any, ...
         name,
         view.bundle_id,
         view.state,
-        None,
+        view.reason,
         view.post_url,
         iso(view.posted_at) if view.posted_at else None,
         shown.error["code"] if shown is not None and shown.error is not None else None,
         _json(view.flags).decode(),
         _json(view.attempts).decode(),
         metrics,
-        memo.encode(notes),
+        memo.encode(row.notes, row.steps),
+        *((wish[key] for key in ("campaign_id", "ref", "country", "platform", "group")) if wish else (None,) * 5),
+        view.attempts[-1].target_day if wish and view.attempts else None,
+        merged,
     )
