@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from orchestrator.api.app import create_app
 from orchestrator.api.metrics import WEBHOOKS
 from orchestrator.api.services import Services, Token
+from orchestrator.briefing import brief
 from orchestrator.clock import Clock
 from orchestrator.database import Database, migrate
 from orchestrator.database.migrate import require_head
@@ -107,7 +108,8 @@ def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], Non
     reads = Database(url, connections=pools.reads, name="orchestrator-api", statement_timeout=10)
     require_head(reads)
     clock = settle(reads, settings.world, settings.clock)
-    environment = {"ORCHESTRATOR_LOG_FORMAT": str(settings.log_format)}
+    brief(reads, str(settings.mode), settings.config_dir, clock)
+    environment = {"ORCHESTRATOR_LOG_FORMAT": str(settings.log_format), "ORCHESTRATOR_MODE": str(settings.mode)}
     group_commit = GroupCommit([sys.executable, "-m", "orchestrator", "worker", JOURNAL], environment)
     supervisor = Supervisor(list(WORKERS), environment)
     door = build_door(settings, group_commit, clock)
@@ -117,7 +119,7 @@ def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], Non
         loop = asyncio.get_running_loop()
         group_commit.start(loop)
         supervisor.start()
-        loop.add_signal_handler(signal.SIGHUP, _reload, settings)
+        loop.add_signal_handler(signal.SIGHUP, _reload, settings, lambda: _brief(loop, reads, settings, clock))
         ready()
         try:
             yield
@@ -172,8 +174,18 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _reload(settings: Settings) -> None:
-    """On SIGHUP: network lists that are kept in files are read again. A broken file leaves the old list in force."""
+def _brief(loop: asyncio.AbstractEventLoop, database: Database, settings: Settings, clock: Clock) -> None:
+    def told(done: asyncio.Future[None]) -> None:
+        if (error := done.exception()) is not None:
+            logger.error("the policies could not be read again: %s", str(error).partition("\n")[0])
+
+    again = loop.run_in_executor(None, brief, database, str(settings.mode), settings.config_dir, clock)
+    again.add_done_callback(told)
+
+
+def _reload(settings: Settings, rebrief: Callable[[], None]) -> None:
+    """On SIGHUP: what is kept in files is read again. A broken file leaves what it said before in force."""
+    rebrief()
     for networks in (settings.allowed_networks, settings.trusted_proxies):
         if networks is None:
             continue

@@ -16,10 +16,14 @@ from typing import Protocol
 import psycopg
 import sqlalchemy as sa
 
+from orchestrator.commands import Dispatcher, Recorder
+from orchestrator.commands.executor import log_alert
 from orchestrator.database import Database, Lease, LeaseLostError
 from orchestrator.database.tables import journal
 from orchestrator.engine import Engine
 from orchestrator.journal import committer
+from orchestrator.timers import Ringer, Waker
+from orchestrator.world import clock_of
 from projections import Follower
 from projections.follower import OvertakenError
 
@@ -29,6 +33,8 @@ GATHER = 0.05
 """Seconds between two steps of a worker that is not behind: what gathers meanwhile costs one commit, not many."""
 RENEW = 1.0
 """Seconds after which an idle worker renews its lease, and a standby asks for it."""
+TICK = 0.25
+"""Seconds between two looks at timers and commands."""
 BUSY = 2_000.0
 """Webhooks per second from which on the door is given way to."""
 GIVE_WAY = 2.0
@@ -50,14 +56,38 @@ class Duty(Protocol):
     def forget(self) -> None: ...
 
 
-WORKERS: dict[str, Callable[[Database, Lease], Duty]] = {"engine": Engine, "projections": Follower}
+class Outside:
+    """Rings timers, and carries out what the outbox holds."""
+
+    full = 1_000_000
+
+    def __init__(self, database: Database, lease: Lease) -> None:
+        clock = clock_of(database).microseconds
+        executor = Recorder() if os.environ.get(MODE) == "sandbox" else None
+        self._ringer = Ringer(database, clock)
+        self._dispatcher = Dispatcher(database, clock, executor, log_alert)
+
+    def step(self) -> int:
+        return self._ringer.step() + self._dispatcher.step()
+
+    def forget(self) -> None:
+        self._ringer.forget()
+        self._dispatcher.forget()
+
+
+MODE = "ORCHESTRATOR_MODE"
+WORKERS: dict[str, Callable[[Database, Lease], Duty]] = {
+    "engine": Engine,
+    "projections": Follower,
+    "outside": Outside,
+}
 
 
 JOURNAL = "journal"
 """The process that commits what the door takes. It belongs to the door: no lease, and no niceness."""
 JOURNAL_WAIT = 3.0
 """Seconds that the journal's statements may take: whoever waits for them is answered within four."""
-CONNECTIONS = {"engine": 2, "projections": 2, JOURNAL: 1}
+CONNECTIONS = {"engine": 2, "projections": 2, "outside": 2, JOURNAL: 1}
 """How many database connections each of the processes uses, at most."""
 
 
@@ -76,7 +106,12 @@ def run(name: str, url: str) -> None:
     database = Database(url, connections=CONNECTIONS[name], name=f"orchestrator-{name}")
     lease = Lease(database, name, f"{socket.gethostname()}:{os.getpid()}")
     try:
-        loop(WORKERS[name](database, lease), lease, stopping, Traffic(database).is_heavy)
+        duty = WORKERS[name](database, lease)
+        if name == "outside":
+            with Waker(TICK) as waker:
+                loop(duty, lease, stopping, pause=lambda: waker.wait(RENEW))
+        else:
+            loop(duty, lease, stopping, Traffic(database).is_heavy)
     finally:
         database.close()
 
@@ -131,8 +166,9 @@ def loop(
     lease: Lease,
     stopping: threading.Event,
     is_traffic_heavy: Callable[[], bool] = lambda: False,
+    pause: Callable[[], None] | None = None,
 ) -> None:
-    """Steps while the lease is held, and waits for it while somebody else has it.
+    """Steps while the lease is held, and waits for it while somebody else has it. `pause` waits between two steps.
 
     Under heavy traffic it works a part of the time only: the door comes first, and the backlog can wait.
     """
@@ -157,7 +193,7 @@ def loop(
             if done and is_traffic_heavy():
                 stopping.wait(min(RENEW, max(GATHER, GIVE_WAY * (time.monotonic() - began))))
             elif done < duty.full:
-                stopping.wait(GATHER)
+                pause() if pause is not None else stopping.wait(GATHER)
             failures = 0
         except (LeaseLostError, OvertakenError) as error:
             logger.warning("stepping back: %s", error)

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from orchestrator.database import DATA_ERRORS, Database, Lease
+from orchestrator.desk import Desk
 from orchestrator.engine.aggregates import LoadedAggregates
 from orchestrator.engine.decide import Judged, apply, judge, touched
-from orchestrator.engine.desk import Desk
 from orchestrator.engine.reactions import house, orders, outcomes
 from orchestrator.engine.turn import EPOCH, Follow, Turn, instant
 from orchestrator.journal.inbox import (

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from orchestrator.desk import Desk
 from orchestrator.domain.bundle import Account, Bundle, BundleView, bundle_view
 from orchestrator.domain.campaign import Campaign
 from orchestrator.domain.decisions import POLICY, Ours, write_key
@@ -22,7 +23,6 @@ from orchestrator.domain.facts import Key
 from orchestrator.domain.house import Market, Service
 from orchestrator.domain.video import Video, is_ours
 from orchestrator.engine.aggregates import LoadedAggregates
-from orchestrator.engine.desk import Desk
 from orchestrator.journal.inbox import Taken
 from orchestrator.journal.journal import LIVE, TIMER, WORK, Message
 from orchestrator.outbox import Command, Outbox

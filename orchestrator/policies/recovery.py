@@ -78,7 +78,9 @@ def _course(leg: Leg, state: str, holds: Collection[str], policy: Policy, zone: 
             patience = failure.occurred_at + policy.failure.stuck_after["retrying"]
             if now < patience:
                 return Course(NOTHING, at=patience)
-            return Course(ASK, f"TokPortal was still trying after {code}, and then nothing", failure.key, is_silence=True)
+            return Course(
+                ASK, f"TokPortal was still trying after {code}, and then nothing", failure.key, is_silence=True
+            )
         action = policy.failure.action(code)
         if action == "stop":
             return Course(STOP, f"{code}: the platform rejected this content", failure.key)

@@ -45,7 +45,12 @@ class Stage:
     """Everything that happens, happens at `now`, which only `wait` and `at` move."""
 
     def __init__(
-        self, database: Database, *, now: datetime = MONDAY, policies: str | None = POLICIES, mode: str | None = "sandbox"
+        self,
+        database: Database,
+        *,
+        now: datetime = MONDAY,
+        policies: str | None = POLICIES,
+        mode: str | None = "sandbox",
     ) -> None:
         self.database = database
         self.now = now
@@ -263,7 +268,9 @@ class Stage:
 
     # Short stories.
 
-    def warm(self, *bundles: str, country: str = "US", platform: str = "tiktok", days_ago: int = 30, **data: Any) -> None:
+    def warm(
+        self, *bundles: str, country: str = "US", platform: str = "tiktok", days_ago: int = 30, **data: Any
+    ) -> None:
         """Accounts that have been warm for a month."""
         began = self.now - timedelta(days=days_ago)
         for bundle in bundles:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from orchestrator.desk import LegEntry, VideoEntry
 from orchestrator.domain.decisions import (
     AttemptCancelled,
     SlotQuestioned,
@@ -16,7 +17,6 @@ from orchestrator.domain.decisions import (
 )
 from orchestrator.domain.facts import Key
 from orchestrator.domain.video import Leg, Plan, Video
-from orchestrator.engine.desk import LegEntry, VideoEntry
 from orchestrator.engine.reactions import gates
 from orchestrator.engine.turn import Turn, command_id
 from orchestrator.policies import recovery

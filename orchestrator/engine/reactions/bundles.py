@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import msgspec
 
+from orchestrator.desk import BundleEntry, Place, market_name
 from orchestrator.domain.bundle import Bundle, BundleView
 from orchestrator.domain.decisions import BreakerOpened, ReviewRequested, Step, WarmingRequested, write_key
 from orchestrator.domain.facts import Key
-from orchestrator.engine.desk import BundleEntry, Place, market_name
 from orchestrator.engine.reactions import gates
 from orchestrator.engine.turn import Turn, command_id
 from orchestrator.policies.placement import why_not_postable
@@ -153,6 +153,9 @@ def consider_warming(turn: Turn, entry: BundleEntry, view: BundleView, *, fresh:
     requests = [s for s in bundle.steps if s.name == "WarmingRequested" and s.detail["era"] == entry.era]
     if requests and entry.state in ("created", "ready", "failed"):
         _gate(turn, entry, requests[-1])
+    elif requests:
+        why = f"the account is {entry.state}"
+        turn.move_command(requests[-1].detail["command_id"], "discarded", why, of=("pending", "held"))
     if fresh:
         watch(turn, entry, bundle)
     if policy.warming.mode == "none" or UNWARMABLE.intersection(entry.holds):

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.campaigns.spec import CampaignSpec
+from orchestrator.desk import CampaignEntry
 from orchestrator.domain.campaign import MOVES, Campaign
 from orchestrator.domain.decisions import (
     CampaignCancelled,
@@ -21,13 +22,12 @@ from orchestrator.domain.decisions import (
     VideoRequested,
 )
 from orchestrator.domain.video import Video
-from orchestrator.engine.desk import CampaignEntry, Desk, Place
 from orchestrator.engine.reactions import videos
 from orchestrator.engine.reactions.attempts import file, leave, plan_of
 from orchestrator.engine.reactions.placing import place
 from orchestrator.engine.turn import Turn
-from orchestrator.policies.placement import Wish, wishes
-from orchestrator.policies.schema import Policies
+from orchestrator.planning import existing_accounts, wished
+from orchestrator.policies.placement import Wish
 
 SLICE = 200
 """Videos that one message places or cancels."""
@@ -97,28 +97,11 @@ def _start(turn: Turn, campaign: Campaign, reason: str | None) -> str | None:
     if turn.policies is None:
         return "no policies are in force: nothing can be placed"
     spec = CampaignSpec.from_json(campaign.spec)
-    existing = _existing(turn.desk, turn.policies, spec)
+    existing = existing_accounts(turn.desk, turn.policies, spec)
     turn.record(campaign, CampaignStarted, reason=reason, actor=turn.person, existing=existing)
     _file(turn, campaign, placing=True, placed=0)
     turn.work("campaign", campaign_id=campaign.campaign_id, at=0)
     return None
-
-
-def _existing(desk: Desk, policies: Policies, spec: CampaignSpec) -> dict[str, int]:
-    """How many accounts of the campaign's group there are in each of its markets, ready or not."""
-    found = {}
-    for target in spec.targets:
-        if target.country is None or target.platform is None:
-            continue
-        accounts = {
-            desk.account_of(entry.bundle_id)
-            for entry in desk.bundles_at((target.country, target.platform))
-            if policies.group_of(entry.bundle_id) == spec.group
-            and entry.state != "banned"
-            and "closed" not in entry.holds
-        }
-        found[f"{target.country}:{target.platform}"] = len(accounts)
-    return found
 
 
 def place_slice(turn: Turn, campaign_id: str, at: int) -> None:
@@ -131,9 +114,7 @@ def place_slice(turn: Turn, campaign_id: str, at: int) -> None:
     campaign = turn.campaign(campaign_id)
     spec = CampaignSpec.from_json(campaign.spec)
     existing = campaign.existing
-    wanted = wishes(
-        spec, lambda country, platform, group: existing.get(f"{country}:{platform}", 0), lambda name: _place(turn, name)
-    )
+    wanted = wished(turn.desk, spec, dict(existing))
     shown = {video_id: (bundle_id, day) for video_id, bundle_id, day in campaign.plan}
     part = wanted[at : at + SLICE]
     turn.load(Video.key(wish.video_id) for wish in part)
@@ -167,11 +148,6 @@ def _want(turn: Turn, wish: Wish, shown: tuple[str, str] | None) -> None:
     )
     place(turn, video, prefer=(shown[0], date.fromisoformat(shown[1])) if shown is not None else None)
     videos.consider(turn, wish.video_id)
-
-
-def _place(turn: Turn, bundle_id: str) -> Place | None:
-    entry = turn.desk.bundle(bundle_id)
-    return entry.place if entry is not None else None
 
 
 def _text(day: date | None) -> str | None:

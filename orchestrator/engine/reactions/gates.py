@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.engine.desk import BundleEntry, VideoEntry
+from orchestrator.desk import BundleEntry, VideoEntry
 from orchestrator.engine.turn import Turn
 from orchestrator.policies.placement import why_not_postable
 

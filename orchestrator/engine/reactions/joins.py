@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from orchestrator.desk import slot_name
 from orchestrator.domain.decisions import FactsAdopted, Merged, write_note
 from orchestrator.domain.video import Video
-from orchestrator.engine.desk import slot_name
 from orchestrator.engine.reactions import videos
 from orchestrator.engine.turn import Turn
 

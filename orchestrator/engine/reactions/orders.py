@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.desk import market_name
 from orchestrator.domain.bundle import Bundle
 from orchestrator.domain.campaign import Campaign
 from orchestrator.domain.countries import PLATFORMS
@@ -23,7 +24,6 @@ from orchestrator.domain.decisions import (
 )
 from orchestrator.domain.facts import KINDS
 from orchestrator.domain.video import Plan, Video
-from orchestrator.engine.desk import market_name
 from orchestrator.engine.reactions import bundles, campaigns, house, outcomes, placing, videos
 from orchestrator.engine.reactions.attempts import ask, plan_of, retry
 from orchestrator.engine.turn import Turn

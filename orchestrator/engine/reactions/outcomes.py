@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from orchestrator.desk import JoinEntry, slot_name
 from orchestrator.domain.decisions import HandoverRefused, HandoverStarted, SlotAnswered, SlotJoined
 from orchestrator.domain.facts import KINDS
 from orchestrator.domain.video import Video
-from orchestrator.engine.desk import JoinEntry, slot_name
 from orchestrator.engine.reactions import attempts, bundles, gates, joins, placing, videos
 from orchestrator.engine.turn import Turn
 from orchestrator.outbox import Command
@@ -193,7 +193,7 @@ def _join(turn: Turn, video: Video, number: int, bundle_id: str, data: dict[str,
 
 def settle(turn: Turn, what: str, command_id: str, reason: str | None) -> str | None:
     """A person retries, discards or approves a command. Why that is not possible; None if it is done."""
-    from orchestrator.engine.desk import ApprovalEntry
+    from orchestrator.desk import ApprovalEntry
 
     command = turn.commands([command_id]).get(command_id)
     if command is None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.desk import Place, market_name
 from orchestrator.domain.decisions import CandidatesJudged, VideoPlanned, VideoRerouted, VideoRescheduled
 from orchestrator.domain.facts import Key
 from orchestrator.domain.house import Market as MarketAggregate
 from orchestrator.domain.video import Leg, Plan, Video
-from orchestrator.engine.desk import Place, market_name
 from orchestrator.engine.reactions.attempts import abandon, file, hand, handover_id, hold, leave, plan_of, wait
 from orchestrator.engine.turn import Turn
 from orchestrator.policies.placement import Choice, Market, Wish

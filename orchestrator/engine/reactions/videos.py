@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from orchestrator.desk import ContentEntry, content_name
 from orchestrator.domain.facts import Fact, Key, MetricsUpdated, Note
 from orchestrator.domain.video import Leg, Plan, Video
-from orchestrator.engine.desk import ContentEntry, content_name
 from orchestrator.engine.reactions import gates, placing
 from orchestrator.engine.reactions.attempts import abandon, ask, file, handover_id, hold, leave, plan_of, retry
 from orchestrator.engine.turn import Turn, command_id

@@ -155,6 +155,12 @@ _encode = msgspec.json.Encoder().encode
 _decoders = {kind: msgspec.json.Decoder(struct).decode for kind, struct in KINDS.items()}
 
 
+def read_service(body: bytes | None) -> ServiceEntry:
+    """How the service stands, from its row; as new where there is none."""
+    found: ServiceEntry = _decoders[SERVICE](body) if body is not None else ServiceEntry()
+    return found
+
+
 def market_name(country: str, platform: str) -> str:
     return f"{country}:{platform}"
 

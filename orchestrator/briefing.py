@@ -1,0 +1,104 @@
+"""What the service tells the engine when it starts, and again on SIGHUP: its mode, and what stands in its folder of
+settings."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from orchestrator.campaigns import read_document
+from orchestrator.clock import Clock
+from orchestrator.database import Database
+from orchestrator.database.tables import desk as table
+from orchestrator.desk import SERVICE, ServiceEntry, read_service
+from orchestrator.documents import Refused
+from orchestrator.journal import Journal, Message
+from orchestrator.journal.commands import order
+from orchestrator.planning import draft
+from orchestrator.policies.schema import LARGEST, parse
+
+logger = logging.getLogger(__name__)
+
+POLICIES = "policies.yaml"
+CAMPAIGNS = "campaigns"
+
+
+def brief(database: Database, mode: str, config_dir: Path, clock: Clock) -> None:
+    """Journals what the engine does not know yet. What cannot be used is refused here: what is in force stays."""
+    known = service_of(database)
+    messages = []
+    if known.mode != mode:
+        messages.append(_order({"command": "mode", "mode": mode}, clock))
+    text = read_policies(config_dir)
+    if text is not None and text != known.policies:
+        messages.append(_order({"command": "policies.apply", "text": text}, clock))
+    messages += _campaigns(database, config_dir, clock)
+    if messages:
+        journal = Journal(database)
+        try:
+            journal.append(messages)
+        finally:
+            journal.close()
+
+
+def service_of(database: Database) -> ServiceEntry:
+    """How the service stands, as far as the engine has got."""
+    query = sa.select(table.c.body).where(table.c.kind == SERVICE, table.c.name == SERVICE)
+    with database.read() as connection:
+        return read_service(connection.execute(query).scalar_one_or_none())
+
+
+def read_policies(config_dir: Path) -> str | None:
+    """The text of the policies file; None if there is none that can be used, which is logged."""
+    path = config_dir / POLICIES
+    try:
+        if path.stat().st_size > LARGEST:
+            logger.error("%s is larger than %d KiB: the policies in force stay", path, LARGEST // 1024)
+            return None
+        text = path.read_text(encoding="utf-8")
+        policies = parse(text)
+    except FileNotFoundError:
+        logger.warning("there is no %s: the policies in force stay; without any, nothing is decided", path)
+    except (OSError, UnicodeDecodeError) as error:
+        logger.error("%s cannot be read: %s; the policies in force stay", path, error)
+    except Refused as error:
+        for problem in error.problems:
+            logger.error("%s:%s", path, problem)
+        logger.error("%s has %d errors: the policies in force stay", path, len(error.problems))
+    else:
+        for warning in policies.warnings:
+            logger.warning("%s:%s", path, warning)
+        return text
+    return None
+
+
+def _campaigns(database: Database, config_dir: Path, clock: Clock) -> list[Message]:
+    """Drafts of the campaigns in the folder. One with the same name and content is drafted once."""
+    messages = []
+    for path in sorted((config_dir / CAMPAIGNS).glob("*.yaml")):
+        try:
+            spec = read_document(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            logger.error("%s cannot be read: %s", path, error)
+            continue
+        except Refused as error:
+            for problem in error.problems:
+                logger.error("%s:%s", path, problem)
+            continue
+        with database.read() as connection:
+            wanted = draft(connection, database, spec, clock.now()).order(spec)
+        messages.append(_order(wanted, clock, once=f"{spec.campaign_id}:{spec.digest}"))
+    return messages
+
+
+def _order(command: dict[str, object], clock: Clock, once: str | None = None) -> Message:
+    return order(
+        command,
+        endpoint="serve",
+        name="serve",
+        kind="trigger",
+        received_at=clock.microseconds(),
+        once=once,
+    )
