@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from orchestrator.database import Database
 from orchestrator.database.tables import accounts, bundle_accounts, bundles
-from orchestrator.domain.bundle import BundleView, bundle_view
+from orchestrator.domain.bundle import Bundle, BundleView, bundle_view
 from orchestrator.domain.decisions import Step
 from orchestrator.domain.facts import Note
 from orchestrator.domain.times import iso
@@ -20,16 +20,28 @@ from orchestrator.log import Stored, note, recorded_at, step
 from orchestrator.policies.placement import why_not_postable
 from orchestrator.policies.schema import Policies
 from projections import memo, policies
+from projections.rows import Changes, Rows
 from projections.tables import Upsert, select_by
 
 NAME = "bundles"
-KEPT = 20_000
 CHUNK = 5_000
+ACCOUNTS_KEPT = 20_000
+HOLDING = frozenset({"BundlePaused", "BundleResumed", "ReviewRequested", "Reviewed"})
+"""Of our own events about a bundle, those that its row depends on."""
+
+JUDGED = [
+    bundles.c[name] for name in ("bundle_id", "country", "platform", "group", "state", "warmed", "postable", "holds")
+]
 
 _json = msgspec.json.Encoder().encode
 _upsert = Upsert(bundles)
 _upsert_account = Upsert(accounts)
 _upsert_link = Upsert(bundle_accounts)
+_judge = (
+    bundles.update()
+    .where(bundles.c.bundle_id == sa.bindparam("judged"))
+    .values(group=sa.bindparam("in_group"), postable=sa.bindparam("is_postable"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,6 @@ class Standing:
     platform: str
     state: str
     postable: bool
-    group: str
 
     @property
     def place(self) -> tuple[str, str]:
@@ -56,20 +67,12 @@ class Row:
     standing: Standing | None = None
 
 
-@dataclass(slots=True)
-class Changes:
-    """Standings before and after a batch; before is None for a new bundle."""
-
-    before: dict[str, Standing | None] = field(default_factory=dict)
-    after: dict[str, Standing] = field(default_factory=dict)
-
-
 class Bundles:
     """Folds the events of a batch into rows. `prepare` reads and computes, `write` writes what it found."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._rows: OrderedDict[str, Row] = OrderedDict()
+        self._rows: Rows[Row] = Rows()
         self._accounts: dict[str, list[Note]] = {}
         self._policies: Policies | None = None
         self.forget()
@@ -80,11 +83,11 @@ class Bundles:
         self._accounts.clear()
         self._policies = None
         self._pending: list[tuple[Any, ...]] = []
-        self._rejudged: list[dict[str, Any]] = []
+        self._judged: list[dict[str, Any]] = []
         self._pending_accounts: list[tuple[str, bytes]] = []
         self._pending_links: list[tuple[str, str]] = []
 
-    def prepare(self, page: Sequence[Stored]) -> Changes:
+    def prepare(self, page: Sequence[Stored]) -> Changes[Standing]:
         born: dict[str, str] = {}
         told: defaultdict[str, list[Note]] = defaultdict(list)
         done: defaultdict[str, list[Step]] = defaultdict(list)
@@ -95,10 +98,10 @@ class Bundles:
                 fact = note(event.topic, event.state)
                 if fact is not None:
                     told[name].append(fact)
-                elif (taken := step(event.topic, event.state)) is not None:
-                    done[name].append(taken)
-                else:
+                elif event.topic == Bundle.BundleRegistered.TOPIC:
                     born[name] = iso(recorded_at(event.state))
+                elif event.topic in HOLDING and (taken := step(event.topic, event.state)) is not None:
+                    done[name].append(taken)
             elif kind == "account":
                 fact = note(event.topic, event.state)
                 if fact is not None:
@@ -107,7 +110,7 @@ class Bundles:
         touched = {**dict.fromkeys(born), **dict.fromkeys(told), **dict.fromkeys(done)}
         self._load([name for name in touched if name not in born])
         for name, first_seen in born.items():
-            self._keep(name, Row(first_seen))
+            self._rows[name] = Row(first_seen)
         self._pending_links = []
         for name, notes in told.items():
             row = self._rows[name]
@@ -135,77 +138,65 @@ class Bundles:
             relatives = {name for names in kin.values() for name in names}
             self._load_accounts(set().union(*(self._rows[name].linked for name in relatives)))
 
-        changes = Changes()
+        changes: Changes[Standing] = {}
         self._pending = []
-        in_force, are_new = self._policies_at(page)
+        in_force, are_new = self._policies_after(page)
         for name in sorted(touched):
             row = self._rows[name]
             view = self._view(name, row, kin)
             policy = in_force.at(view.country, view.platform)
             postable = why_not_postable(view.state, view.warmed, view.holds, policy) is None
-            standing = Standing(view.country or "", view.platform or "", view.state, postable, in_force.group_of(name))
-            changes.before[name], changes.after[name] = row.standing, standing
+            standing = Standing(view.country or "", view.platform or "", view.state, postable)
+            changes[name] = row.standing, standing
             row.standing = standing
-            self._pending.append(_values(name, row, view, standing))
-        if are_new:
-            self._judge_all(in_force, changes)
+            self._pending.append(_values(name, row, view, in_force.group_of(name), postable))
+        self._judged = self._judge_all(in_force, changes) if are_new else []
         return changes
 
-    def _policies_at(self, page: Sequence[Stored]) -> tuple[Policies, bool]:
-        """The policies in force at the end of the page, and whether they became so within it."""
+    def _policies_after(self, page: Sequence[Stored]) -> tuple[Policies, bool]:
+        """The policies in force after the page, and whether they came into force in it."""
         new = policies.last_of(page)
-        if new is None and self._policies is None:
-            new_or_old = policies.before(self._database, page[0].position)
-            self._policies = new_or_old
-            return new_or_old, False
-        if new is not None:
-            self._policies = new
-            return new, True
-        assert self._policies is not None  # noqa: S101 - told to the type checker
-        return self._policies, False
+        if new is None and self._policies is not None:
+            return self._policies, False
+        self._policies = new or policies.before(self._database, page[0].position)
+        return self._policies, new is not None
 
-    def _judge_all(self, in_force: Policies, changes: Changes) -> None:
-        """New policies say anew of every bundle whether it is postable, and in which group it is."""
-        query = sa.select(
-            *(bundles.c[name] for name in ("bundle_id", "country", "platform", "state", "postable", "group")),
-            bundles.c.warmed,
-            bundles.c.holds,
-        ).order_by(bundles.c.bundle_id)
+    def _judge_all(self, in_force: Policies, changes: Changes[Standing]) -> list[dict[str, Any]]:
+        """New policies say of every bundle anew in which group it is and whether it is postable. What they change of
+        those that no event of the page touched is added to `changes`, and returned as it is to be written."""
+        query = sa.select(*JUDGED).order_by(bundles.c.bundle_id).limit(CHUNK)
+        judged: list[dict[str, Any]] = []
         last = ""
         while True:
             with self._database.read() as connection:
-                found = connection.execute(query.where(bundles.c.bundle_id > last).limit(CHUNK)).all()
-            if not found:
-                break
-            last = found[-1].bundle_id
+                found = connection.execute(query.where(bundles.c.bundle_id > last)).all()
             for row in found:
-                if row.bundle_id in changes.after:
+                if row.bundle_id in changes:
                     continue
-                before = Standing(row.country or "", row.platform or "", row.state, bool(row.postable), row.group)
-                policy = in_force.at(row.country, row.platform)
+                policy, group = in_force.at(row.country, row.platform), in_force.group_of(row.bundle_id)
                 holds = msgspec.json.decode(row.holds)
-                postable = why_not_postable(row.state, bool(row.warmed), holds, policy) is None
-                after = replace(before, postable=postable, group=in_force.group_of(row.bundle_id))
-                if after != before:
-                    changes.before[row.bundle_id], changes.after[row.bundle_id] = before, after
-                    self._rejudged.append({"b_id": row.bundle_id, "postable": postable, "b_group": after.group})
-                    if (kept := self._rows.get(row.bundle_id)) is not None:
-                        kept.standing = after
+                postable = why_not_postable(row.state, row.warmed, holds, policy) is None
+                before = Standing(row.country or "", row.platform or "", row.state, row.postable)
+                if postable == before.postable and group == row.group:
+                    continue
+                judged.append({"judged": row.bundle_id, "in_group": group, "is_postable": postable})
+                after = changes[row.bundle_id] = before, replace(before, postable=postable)
+                if (kept := self._rows.get(row.bundle_id)) is not None:
+                    kept.standing = after[1]
+            if len(found) < CHUNK:
+                return judged
+            last = found[-1].bundle_id
 
     def write(self, connection: sa.Connection) -> None:
         _upsert.execute(connection, self._pending)
-        if self._rejudged:
-            statement = bundles.update().where(bundles.c.bundle_id == sa.bindparam("b_id"))
-            values: dict[str, Any] = {"postable": sa.bindparam("postable"), "group": sa.bindparam("b_group")}
-            connection.execute(statement.values(values), self._rejudged)
-            self._rejudged = []
+        if self._judged:
+            connection.execute(_judge, self._judged)
         _upsert_account.execute(connection, self._pending_accounts)
         _upsert_link.execute(connection, self._pending_links)
 
     def trim(self) -> None:
-        while len(self._rows) > KEPT:
-            self._rows.popitem(last=False)
-        if len(self._accounts) > KEPT:
+        self._rows.trim()
+        if len(self._accounts) > ACCOUNTS_KEPT:
             self._accounts.clear()
 
     def places(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -248,22 +239,15 @@ class Bundles:
         return found
 
     def _load(self, names: Sequence[str]) -> None:
-        missing = []
-        for name in names:
-            if name in self._rows:
-                self._rows.move_to_end(name)
-            else:
-                missing.append(name)
-        if not missing:
-            return
-        columns = ["bundle_id", "first_seen", "memo", "country", "platform", "state", "postable", "group"]
-        for name, first_seen, packed, country, platform, state, postable, group in select_by(
+        columns = ["bundle_id", "first_seen", "memo", "country", "platform", "state", "postable"]
+        missing = self._rows.missing(names)
+        for name, first_seen, packed, country, platform, state, postable in select_by(
             self._database, bundles, columns, "bundle_id", missing
         ):
             notes, steps = memo.decode(packed)
             linked = {n.account for n in notes if n.account is not None}
-            standing = Standing(country or "", platform or "", state, bool(postable), group)
-            self._keep(name, Row(first_seen, notes, steps, linked, standing))
+            standing = Standing(country or "", platform or "", state, postable)
+            self._rows[name] = Row(first_seen, notes, steps, linked, standing)
 
     def _load_accounts(self, names: Iterable[str]) -> None:
         missing = [name for name in names if name not in self._accounts]
@@ -273,20 +257,17 @@ class Bundles:
         for name in missing:
             self._accounts[name] = memo.decode(found[name])[0] if name in found else []
 
-    def _keep(self, name: str, row: Row) -> None:
-        self._rows[name] = row
 
-
-def _values(name: str, row: Row, view: BundleView, standing: Standing) -> tuple[Any, ...]:
+def _values(name: str, row: Row, view: BundleView, group: str, postable: bool) -> tuple[Any, ...]:
     return (
         name,
         view.platform,
         view.country,
-        standing.group,
+        group,
         view.state,
         iso(view.state_since) if view.state_since else None,
         view.warmed,
-        standing.postable,
+        postable,
         _text(view.holds),
         _text(view.flags),
         view.username,
@@ -295,6 +276,7 @@ def _values(name: str, row: Row, view: BundleView, standing: Standing) -> tuple[
         row.first_seen,
         iso(view.last_event_at) if view.last_event_at else None,
         memo.encode(row.notes, row.steps),
+        iso(view.warmed_at) if view.warmed_at else None,
     )
 
 

@@ -10,9 +10,11 @@ import sqlalchemy as sa
 
 from orchestrator.database import Database
 from orchestrator.database.tables import countries, videos
+from orchestrator.domain.decisions import BreakerOpened, MarketResumed
 from orchestrator.log import Stored
 from projections import bundles as bundles_
 from projections import videos as videos_
+from projections.rows import Changes
 from projections.tables import Upsert
 
 NAME = "countries"
@@ -20,18 +22,21 @@ BUNDLES = "bundles"
 POSTABLE = "postable"
 VIDEOS = "videos"
 BREAKER = "breaker"
+OPEN = "open"
+MOVES_OF_BREAKER = {BreakerOpened.TOPIC: 1, MarketResumed.TOPIC: -1}
 
 _add = Upsert(countries, adding="count")
 
 
-class _Data(msgspec.Struct):
+class _Told(msgspec.Struct):
     country: str
     platform: str
-    breaker: bool | None = None
+    breaker: bool = True
+    """Whether the event is about the breaker at all."""
 
 
 class _Event(msgspec.Struct):
-    data: _Data
+    data: _Told
 
 
 _decode = msgspec.json.Decoder(_Event).decode
@@ -47,26 +52,25 @@ class Countries:
     def prepare(
         self,
         page: Sequence[Stored],
-        bundle_changes: bundles_.Changes,
-        video_changes: videos_.Changes,
+        bundle_changes: Changes[bundles_.Standing],
+        video_changes: Changes[videos_.Standing],
         bundles: bundles_.Bundles,
     ) -> None:
         deltas: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
         for event in page:
-            if event.topic == "BreakerOpened" or event.topic == "MarketResumed":
-                data = _decode(event.state).data
-                if data.breaker is not False:
-                    deltas[data.country, data.platform, BREAKER, ""] += 1 if event.topic == "BreakerOpened" else -1
+            if event.topic in MOVES_OF_BREAKER:
+                told = _decode(event.state).data
+                if told.breaker:
+                    deltas[told.country, told.platform, BREAKER, OPEN] += MOVES_OF_BREAKER[event.topic]
         moved: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {}
-        for name, after in bundle_changes.after.items():
-            before = bundle_changes.before[name]
+        for name, (before, after) in bundle_changes.items():
             if before == after:
                 continue
             for standing, sign in ((before, -1), (after, 1)):
                 if standing is not None:
                     deltas[*standing.place, BUNDLES, standing.state] += sign
                     deltas[*standing.place, POSTABLE, ""] += sign * standing.postable
-            if before is not None and before.place != after.place:
+            if before is not None and after is not None and before.place != after.place:
                 moved[name] = (before.place, after.place)
         if moved:
             with self._database.read() as connection:
@@ -85,9 +89,9 @@ class Countries:
                 deltas[*after_place, VIDEOS, state] += count
         changed = [
             (standing, sign)
-            for name, after_standing in video_changes.after.items()
-            if video_changes.before[name] != after_standing
-            for standing, sign in ((video_changes.before[name], -1), (after_standing, 1))
+            for before, after in video_changes.values()
+            if before != after
+            for standing, sign in ((before, -1), (after, 1))
             if standing is not None
         ]
         places = bundles.places({s.bundle_id for s, _ in changed if s.bundle_id is not None})

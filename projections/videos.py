@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,13 +15,16 @@ from orchestrator.database.tables import videos
 from orchestrator.domain.decisions import FactsAdopted, Step, read_note
 from orchestrator.domain.facts import Note
 from orchestrator.domain.times import iso
-from orchestrator.domain.video import VideoView, remember, video_view
+from orchestrator.domain.video import ENDS, OF_LEGS, Video, VideoView, remember, video_view
 from orchestrator.log import Stored, note, step
 from projections import memo
+from projections.rows import Changes, Rows
 from projections.tables import Upsert, select_by
 
 NAME = "videos"
-KEPT = 20_000
+STEPS = frozenset({"VideoRequested", "VideoPlanned", "VideoRerouted", "VideoHeld", "VideoReleased", "Merged"})
+STEPS |= OF_LEGS | ENDS.keys()
+"""Of our own events about a video, those that its row depends on."""
 
 _json = msgspec.json.Encoder().encode
 _upsert = Upsert(videos)
@@ -34,7 +37,7 @@ class Standing:
     state: str
     bundle_id: str | None
     place: tuple[str, str] | None = None
-    """Where a campaign wanted it. Any other video counts where its bundle is."""
+    """Where a campaign wants it. Any other video counts where its bundle is."""
 
 
 @dataclass(slots=True)
@@ -42,14 +45,7 @@ class Row:
     notes: list[Note] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     standing: Standing | None = None
-
-
-@dataclass(slots=True)
-class Changes:
-    """Standings before and after a batch. None: it does not count, because it is new, or turned out to be ours."""
-
-    before: dict[str, Standing | None] = field(default_factory=dict)
-    after: dict[str, Standing | None] = field(default_factory=dict)
+    """None for a stranger that turned out to be ours, too."""
 
 
 class Videos:
@@ -57,7 +53,7 @@ class Videos:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._rows: OrderedDict[str, Row] = OrderedDict()
+        self._rows: Rows[Row] = Rows()
         self._pending: list[tuple[Any, ...]] = []
 
     def forget(self) -> None:
@@ -65,7 +61,7 @@ class Videos:
         self._rows.clear()
         self._pending = []
 
-    def prepare(self, page: Iterable[Stored]) -> Changes:
+    def prepare(self, page: Iterable[Stored]) -> Changes[Standing]:
         born: set[str] = set()
         told: defaultdict[str, list[Note | Step]] = defaultdict(list)
         for event in page:
@@ -75,14 +71,14 @@ class Videos:
             fact = note(event.topic, event.state)
             if fact is not None:
                 told[name].append(fact)
-            elif (taken := step(event.topic, event.state)) is not None:
-                told[name].append(taken)
-                if event.topic == FactsAdopted.TOPIC:
-                    told[name] += _adopted(event.state)
-            else:
+            elif event.topic == Video.VideoRegistered.TOPIC:
                 born.add(name)
+            elif event.topic == FactsAdopted.TOPIC:
+                told[name] += _adopted(event.state)
+            elif event.topic in STEPS and (taken := step(event.topic, event.state)) is not None:
+                told[name].append(taken)
         self._load([name for name in told if name not in born])
-        changes = Changes()
+        changes: Changes[Standing] = {}
         self._pending = []
         for name in sorted(born | set(told)):
             if name in born:
@@ -94,11 +90,11 @@ class Videos:
                 else:
                     remember(row.notes, part)
             view = video_view(row.notes, row.steps)
-            wish = next((s.detail for s in row.steps if s.name == "VideoRequested"), None)
-            merged = next((s.detail["video_id"] for s in row.steps if s.name == "Merged"), None)
+            wish = next((taken.detail for taken in row.steps if taken.name == "VideoRequested"), None)
+            merged = next((taken.detail["video_id"] for taken in row.steps if taken.name == "Merged"), None)
             place = (wish["country"], wish["platform"]) if wish is not None else None
             standing = Standing(view.state, view.bundle_id, place) if merged is None else None
-            changes.before[name], changes.after[name] = row.standing, standing
+            changes[name] = row.standing, standing
             row.standing = standing
             self._pending.append(_values(name, row, view, wish, merged))
         return changes
@@ -107,21 +103,14 @@ class Videos:
         _upsert.execute(connection, self._pending)
 
     def trim(self) -> None:
-        while len(self._rows) > KEPT:
-            self._rows.popitem(last=False)
+        self._rows.trim()
 
     def _load(self, names: Sequence[str]) -> None:
-        missing = []
-        for name in names:
-            if name in self._rows:
-                self._rows.move_to_end(name)
-            else:
-                missing.append(name)
         columns = ["video_id", "memo", "state", "bundle_id", "campaign_id", "country", "platform", "merged_into"]
         for name, packed, state, bundle_id, campaign_id, country, platform, merged in select_by(
-            self._database, videos, columns, "video_id", missing
+            self._database, videos, columns, "video_id", self._rows.missing(names)
         ):
-            place = (country, platform) if campaign_id is not None else None
+            place = (country or "", platform or "") if campaign_id is not None else None
             standing = Standing(state, bundle_id, place) if merged is None else None
             self._rows[name] = Row(*memo.decode(packed), standing)
 
@@ -149,6 +138,7 @@ def _values(
     metrics = None
     if view.metrics is not None:
         metrics = _json({**view.metrics, "as_of": iso(view.metrics["as_of"])}).decode()
+    wish = wish or {}
     return (
         name,
         view.bundle_id,
@@ -161,7 +151,7 @@ def _values(
         _json(view.attempts).decode(),
         metrics,
         memo.encode(row.notes, row.steps),
-        *((wish[key] for key in ("campaign_id", "ref", "country", "platform", "group")) if wish else (None,) * 5),
-        view.attempts[-1].target_day if wish and view.attempts else None,
+        *(wish.get(key) or None for key in ("campaign_id", "ref", "country", "platform", "group")),
+        (shown or view.attempts[-1]).target_day if view.attempts else None,
         merged,
     )

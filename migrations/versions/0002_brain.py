@@ -16,6 +16,7 @@ def upgrade() -> None:
     for name in OF_VIDEOS[:5]:
         op.add_column("videos", sa.Column(name, NAME))
     op.add_column("videos", sa.Column("target_day", sa.Text))
+    op.add_column("bundles", sa.Column("warmed_at", sa.Text))
     op.add_column("videos", sa.Column("merged_into", NAME))
     op.create_index("videos_campaign", "videos", ["campaign_id", "ref", "video_id"])
     op.create_table(
@@ -111,6 +112,7 @@ def downgrade() -> None:
         op.execute(f"DELETE FROM projections WHERE name = '{name}'")
     for name in reversed(TABLES):
         op.drop_table(name)
+    op.drop_column("bundles", "warmed_at")
     op.drop_index("videos_campaign", "videos")
     for name in ("target_day", *OF_VIDEOS):
         op.drop_column("videos", name)

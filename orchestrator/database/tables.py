@@ -142,6 +142,7 @@ bundles = sa.Table(
     sa.Column("first_seen", sa.Text, nullable=False),
     sa.Column("last_event_at", sa.Text),
     sa.Column("memo", sa.LargeBinary, nullable=False),
+    sa.Column("warmed_at", sa.Text),
     sa.Index("bundles_country", "country", "platform", "bundle_id"),
     sa.Index("bundles_state", "state", "bundle_id"),
     sa.Index("bundles_username", "username"),
