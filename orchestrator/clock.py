@@ -17,6 +17,11 @@ _UNIX: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?")
 _SPEED: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
+def instant_of(microseconds: int) -> datetime:
+    """Microseconds since 1970 as an aware datetime in UTC."""
+    return _ORIGIN + timedelta(microseconds=microseconds)
+
+
 def _real_time() -> int:
     return time.time_ns() // 1000
 

@@ -161,6 +161,11 @@ def read_service(body: bytes | None) -> ServiceEntry:
     return found
 
 
+def read_campaign(body: bytes | None) -> CampaignEntry | None:
+    found: CampaignEntry | None = _decoders["campaign"](body) if body is not None else None
+    return found
+
+
 def market_name(country: str, platform: str) -> str:
     return f"{country}:{platform}"
 

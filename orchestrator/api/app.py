@@ -19,13 +19,16 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from orchestrator.api.auth import STRANGER, Auth, Caller
 from orchestrator.api.call import Call, not_found
 from orchestrator.api.handlers import (
+    brain,
     bundles,
+    campaigns,
     countries,
     description,
     events,
     health,
     messages,
     metrics,
+    orders,
     projections,
     stream,
     videos,
@@ -41,6 +44,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *bundles.OPERATIONS,
     *videos.OPERATIONS,
     *countries.OPERATIONS,
+    *campaigns.OPERATIONS,
+    *orders.OPERATIONS,
+    *brain.OPERATIONS,
     *messages.OPERATIONS,
     *events.OPERATIONS,
     *stream.OPERATIONS,

@@ -25,6 +25,8 @@ TITLES = {
     "not-found": (404, "Not found"),
     "method-not-allowed": (405, "Method not allowed"),
     "too-slow": (408, "The request took too long"),
+    "conflict": (409, "There is something else of this name"),
+    "malformed-document": (422, "The document cannot be used"),
     "refused": (409, "The command was refused"),
     "too-large": (413, "The body is too large"),
     "malformed-command": (422, "The command cannot be read"),

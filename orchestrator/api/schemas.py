@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.domain import bundle, video
+from orchestrator.domain import bundle, campaign, video
 from orchestrator.domain.countries import PLATFORMS
 from orchestrator.journal.inbox import STATUSES
+from orchestrator.journal.journal import KINDS
 
 JsonSchema = dict[str, Any]
 
@@ -128,7 +129,7 @@ SCHEMAS: dict[str, JsonSchema] = {
         reason=SOME_TEXT,
     ),
     "Event": record(
-        optional=["subject"],
+        optional=["subject", "ours"],
         position=POSITION,
         aggregate=record(kind=TEXT, id=TEXT),
         version={"type": "integer", "minimum": 1, "description": "1 for the first event of its aggregate"},
@@ -141,11 +142,15 @@ SCHEMAS: dict[str, JsonSchema] = {
             **record(bundle_id=SOME_TEXT, saved_account_id=SOME_TEXT, country=SOME_TEXT, platform=SOME_TEXT),
             "description": "what a fact names besides its aggregate",
         },
+        ours={
+            **record(actor={"type": "object"}, reason=SOME_TEXT, policy=SOME_TEXT),
+            "description": "who wanted an event of ours, and why",
+        },
     ),
     "Message": record(
         optional=["body_base64", "body_truncated"],
         message_id=TEXT,
-        kind={"type": "string", "enum": ["webhook", "command"]},
+        kind={"type": "string", "enum": list(KINDS)},
         event_id=SOME_TEXT,
         dialect=SOME_TEXT,
         received_at=TIME,
@@ -157,6 +162,78 @@ SCHEMAS: dict[str, JsonSchema] = {
         body={**SOME_TEXT, "description": "as it came; null where it is no UTF-8. Lists show 2,000 characters of it"},
         body_base64={"type": "string", "description": "the body where it is no UTF-8"},
         body_truncated={"type": "boolean", "description": "true where the body was cut"},
+        position=POSITION,
+    ),
+    "Campaign": record(
+        optional=["plan", "unmet"],
+        campaign_id=TEXT,
+        name=TEXT,
+        group=TEXT,
+        status={"type": "string", "enum": list(campaign.STATUSES)},
+        reason=SOME_TEXT,
+        starts=SOME_TEXT,
+        ends=SOME_TEXT,
+        labels={"type": "object", "additionalProperties": TEXT},
+        origin={"type": ["object", "null"]},
+        videos={**NUMBER, "description": "how many posts it asks for"},
+        progress=record(by_state=COUNTS, by_country=COUNTS, by_day=COUNTS),
+        created_at=TIME,
+        changed_at=TIME,
+        plan={"type": "array", "items": {"type": "object"}, "description": "where every video goes"},
+        unmet={"type": "array", "items": {"type": "object"}, "description": "what could not be placed, and why"},
+        position=POSITION,
+    ),
+    "Decision": record(
+        position=POSITION,
+        kind=TEXT,
+        video_id=SOME_TEXT,
+        bundle_id=SOME_TEXT,
+        from_bundle=SOME_TEXT,
+        to_bundle=SOME_TEXT,
+        country=SOME_TEXT,
+        platform=SOME_TEXT,
+        reason=SOME_TEXT,
+        cause=record(
+            message_id=TEXT,
+            event_id=SOME_TEXT,
+            answers={"type": ["array", "null"], "description": "the key of the fact that it answers"},
+        ),
+        actor={"type": "object", "description": "who wanted it: `kind` and `name`"},
+        policy={**SOME_TEXT, "description": "SHA-256 of the policies in force"},
+        candidates={
+            "type": "array",
+            "items": record(bundle_id=TEXT, chosen={"type": "boolean"}, why=TEXT),
+            "description": "the accounts that were considered, at most 200",
+        },
+        counts={**COUNTS, "description": "how many were passed over for which reason"},
+        at=TIME,
+    ),
+    "Command": record(
+        command_id=TEXT,
+        kind=TEXT,
+        status=TEXT,
+        reason={**SOME_TEXT, "description": "why it waits, or what came of it"},
+        bundle_id=SOME_TEXT,
+        video_id=SOME_TEXT,
+        campaign_id=SOME_TEXT,
+        country=SOME_TEXT,
+        platform=SOME_TEXT,
+        body={"type": "object"},
+        idempotency_key=SOME_TEXT,
+        price={**SOME_NUMBER, "description": "credits; null for what is free"},
+        attempts=NUMBER,
+        last_error=SOME_TEXT,
+        not_before=TIME,
+        created_at=TIME,
+        message_id=TEXT,
+        position=POSITION,
+    ),
+    "Policies": record(
+        text=SOME_TEXT,
+        sha256=SOME_TEXT,
+        since=maybe(record(position=POSITION, recorded_at=TIME)),
+        actor={"type": ["object", "null"]},
+        warnings={"type": "array", "items": {"type": "object"}},
         position=POSITION,
     ),
     "Projection": record(
@@ -275,6 +352,70 @@ EXAMPLES: dict[str, Any] = {
         "status": 400,
         "detail": "There is no parameter stat. Did you mean state? This address takes limit, cursor, state.",
     },
+}
+EXAMPLES["Campaign"] = {
+    "campaign_id": "cmp_16c1848d5e7252869556b5fa58573e60",
+    "name": "spring-launch",
+    "group": "default",
+    "status": "running",
+    "reason": None,
+    "starts": "2026-12-01",
+    "ends": "2026-12-14",
+    "labels": {"product": "p1"},
+    "origin": None,
+    "videos": 2,
+    "progress": {"by_state": {"planned": 2}, "by_country": {"US": 2}, "by_day": {"2026-12-01": 2}},
+    "created_at": _AT,
+    "changed_at": _AT,
+    "position": 4711,
+}
+EXAMPLES["Decision"] = {
+    "position": 4711,
+    "kind": "reroute",
+    "video_id": "vid_1001",
+    "bundle_id": "bdl_us_2",
+    "from_bundle": "bdl_us_1",
+    "to_bundle": "bdl_us_2",
+    "country": None,
+    "platform": None,
+    "reason": "the account is banned; bdl_us_2 takes it on 2026-12-02: least loaded",
+    "cause": {"message_id": "msg_0c5be6f6a2b14b5a8a3a3f0d1f8f3b1e", "event_id": None, "answers": None},
+    "actor": {"kind": "policy", "name": "policies"},
+    "policy": "2b72fa199d69e3cbfe57ecae9b2a4c1d71e145e8bbb2859a67aadbe85783c12f",
+    "candidates": [
+        {"bundle_id": "bdl_us_2", "chosen": True, "why": "chosen: least loaded"},
+        {"bundle_id": "bdl_us_1", "chosen": False, "why": "banned"},
+    ],
+    "counts": {"banned": 1},
+    "at": _AT,
+}
+EXAMPLES["Command"] = {
+    "command_id": "cmd_93205ca625f4544cb5092e54e4051ad6",
+    "kind": "configure_video",
+    "status": "held",
+    "reason": "observe mode: nothing is sent to TokPortal",
+    "bundle_id": "bdl_us_1",
+    "video_id": "vid_1001",
+    "campaign_id": "cmp_16c1848d5e7252869556b5fa58573e60",
+    "country": "US",
+    "platform": "tiktok",
+    "body": {"external_ref": "vid_1001", "bundle_id": "bdl_us_1", "target_day": "2026-12-02"},
+    "idempotency_key": "cmd_93205ca625f4544cb5092e54e4051ad6",
+    "price": None,
+    "attempts": 0,
+    "last_error": None,
+    "not_before": _AT,
+    "created_at": _AT,
+    "message_id": "msg_0c5be6f6a2b14b5a8a3a3f0d1f8f3b1e",
+    "position": 4711,
+}
+EXAMPLES["Policies"] = {
+    "text": "version: 1\n",
+    "sha256": "2b72fa199d69e3cbfe57ecae9b2a4c1d71e145e8bbb2859a67aadbe85783c12f",
+    "since": {"position": 3, "recorded_at": _AT},
+    "actor": {"kind": "trigger", "name": "serve"},
+    "warnings": [],
+    "position": 4711,
 }
 EXAMPLES["Video"] = {
     "video_id": "vid_1001",

@@ -18,6 +18,7 @@ TIMER = "timer"
 WORK = "work"
 DISPATCH = "dispatch"
 RESULT = "result"
+KINDS = (WEBHOOK, COMMAND, TIMER, WORK, DISPATCH, RESULT)
 LIVE = "live"
 TEST = "test"
 

@@ -9,10 +9,12 @@ from orchestrator.api.call import Call
 from orchestrator.api.operations import PAGING, Answer, Operation
 from orchestrator.api.queries.countries import list_countries
 from orchestrator.api.schemas import listing
+from orchestrator.domain.times import instant
 
 
 async def list_(call: Call) -> Response:
-    return JsonResponse(await call.read(list_countries, **call.query))
+    now = instant(call.runtime.services.clock.microseconds())
+    return JsonResponse(await call.read(list_countries, now=now, **call.query))
 
 
 OPERATIONS = (
@@ -22,7 +24,8 @@ OPERATIONS = (
         "listCountries",
         "Countries",
         "Countries and platforms",
-        "How many bundles and videos are in which state, by country and platform.",
+        "How many bundles and videos are in which state, by country and platform; how many more videos the accounts could "
+        "post on which of the next seven days; and whether the breaker is open.",
         "viewer",
         list_,
         {200: Answer("A page of countries and platforms.", listing("Country"))},

@@ -52,15 +52,20 @@ async def retry(call: Call) -> Response:
     return await give(call, command)
 
 
-async def give(call: Call, message: Message) -> Response:
-    """Journals the command; with `Prefer: wait=N` the answer is held until it was applied."""
-    message_id = message.message_id
+async def append(call: Call, message: Message) -> None:
+    """Journals the command. Raises the problem `unavailable`."""
     try:
         await call.runtime.services.group_commit.append(message, APPEND_TIMEOUT)
     except (JournalFullError, JournalUnavailableError):
         raise unavailable(
-            f"The command may not have been stored. Look for the message {message_id} before giving it again."
+            f"The command may not have been stored. Look for the message {message.message_id} before giving it again."
         ) from None
+
+
+async def give(call: Call, message: Message) -> Response:
+    """Journals the command; with `Prefer: wait=N` the answer is held until it was applied."""
+    message_id = message.message_id
+    await append(call, message)
     headers = {"Location": f"/api/messages/{message_id}"}
     seconds = wait_of(call.request.headers.getlist("prefer"))
     if seconds:
@@ -78,18 +83,18 @@ async def give(call: Call, message: Message) -> Response:
     return JsonResponse({"message_id": message_id}, 202, headers=headers)
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, largest: int = LARGEST_BODY) -> bytes:
     """The body. Raises the problems `too-large` and `too-slow`."""
-    too_large = Problem("too-large", f"A command has at most {LARGEST_BODY} bytes.")
+    too_large = Problem("too-large", f"The body has at most {largest:,} bytes.")
     announced = request.headers.get("content-length", "0")
-    if announced.isascii() and announced.isdigit() and (len(announced) > 9 or int(announced) > LARGEST_BODY):
+    if announced.isascii() and announced.isdigit() and (len(announced) > 9 or int(announced) > largest):
         raise too_large
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > LARGEST_BODY:
+                if len(body) > largest:
                     raise too_large
     except TimeoutError:
         raise Problem("too-slow", "The body did not arrive in time.", headers={"Connection": "close"}) from None

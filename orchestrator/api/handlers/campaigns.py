@@ -1,0 +1,247 @@
+"""Campaigns: read, drafted, shown."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import sqlalchemy as sa
+from starlette.responses import Response
+
+from orchestrator.api.answers import JsonResponse
+from orchestrator.api.call import Call, not_found
+from orchestrator.api.handlers.filters import COUNTRY, PLATFORM
+from orchestrator.api.handlers.messages import append, read_body
+from orchestrator.api.operations import PAGING, Answer, Operation, Parameter
+from orchestrator.api.problems import Problem
+from orchestrator.api.queries.campaigns import campaign_item, list_campaigns
+from orchestrator.api.queries.histories import campaign_history
+from orchestrator.api.queries.messages import message_item
+from orchestrator.api.schemas import SOME_TEXT, TEXT, TEXTS, listing, record, ref
+from orchestrator.campaigns import CampaignSpec, read_csv, read_document
+from orchestrator.campaigns.files import LARGEST
+from orchestrator.clock import instant_of
+from orchestrator.database.tables import desk
+from orchestrator.desk import CampaignEntry, read_campaign
+from orchestrator.documents import Problem as Wrong
+from orchestrator.documents import Refused
+from orchestrator.domain.campaign import STATUSES
+from orchestrator.domain.countries import country_code
+from orchestrator.journal.commands import order
+from orchestrator.journal.inbox import APPLIED, PENDING
+from orchestrator.planning import Draft, draft
+
+WAIT = 10
+DAY = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "description": "a day such as 2026-12-01"}
+FLAG = {"type": "boolean"}
+OF_CSV = (
+    Parameter("name", "CSV only: the campaign's name.", {"type": "string"}, example="spring-launch"),
+    Parameter("group", "CSV only: its group.", {"type": "string"}),
+    Parameter("starts", "CSV only: its first day.", DAY, example="2026-12-01"),
+    Parameter("ends", "CSV only: its last day.", DAY, example="2026-12-14"),
+    COUNTRY,
+    PLATFORM,
+    Parameter("disclose_as_ads", "CSV only, and must be stated.", FLAG, example=True),
+    Parameter("ai_content_disclaimer", "CSV only, and must be stated.", FLAG, example=False),
+)
+
+
+async def list_(call: Call) -> Response:
+    return JsonResponse(await call.read(list_campaigns, **call.query))
+
+
+async def show(call: Call) -> Response:
+    item = await call.read(campaign_item, call.path["id"])
+    if item is None:
+        raise not_found("campaign")
+    return JsonResponse(item)
+
+
+async def history(call: Call) -> Response:
+    found = await call.read(campaign_history, call.path["id"], **call.query)
+    if found is None:
+        raise not_found("campaign")
+    return JsonResponse(found)
+
+
+async def create(call: Call) -> Response:
+    spec = _spec(call, await read_body(call.request, LARGEST))
+    known = await call.read(_known, spec.campaign_id)
+    if known is not None and known.digest != spec.digest:
+        raise Problem("conflict", f"There is a campaign {spec.name!r} with other content. Give this one another name.")
+    services = call.runtime.services
+    if known is not None and not call.query["dry_run"]:
+        return JsonResponse(await call.read(campaign_item, spec.campaign_id))
+    now = instant_of(services.clock.microseconds())
+    planned: Draft = await call.read(draft, services.database, spec, now)
+    answer = {
+        "campaign_id": spec.campaign_id,
+        "status": "draft",
+        "plan": planned.plan(),
+        "unmet": planned.unmet(),
+        "notes": list(planned.notes),
+    }
+    if call.query["dry_run"]:
+        return JsonResponse(answer)
+    message = order(
+        planned.order(spec),
+        endpoint="api",
+        name=call.caller.name,
+        received_at=services.clock.microseconds(),
+        once=f"{spec.campaign_id}:{spec.digest}",
+    )
+    await append(call, message)
+    headers = {"Location": f"/api/campaigns/{spec.campaign_id}"}
+    item = await call.runtime.head.hold(
+        lambda: call.read(message_item, message.message_id),
+        lambda found: found is not None and found["status"] != PENDING,
+        WAIT,
+    )
+    if item is not None and item["status"] not in (APPLIED, PENDING):
+        raise Problem("conflict", item["reason"], members={"message_id": message.message_id})
+    return JsonResponse(answer, 201, headers=headers)
+
+
+def _known(connection: sa.Connection, campaign_id: str) -> CampaignEntry | None:
+    query = sa.select(desk.c.body).where(desk.c.kind == "campaign", desk.c.name == campaign_id)
+    return read_campaign(connection.execute(query).scalar_one_or_none())
+
+
+def _spec(call: Call, body: bytes) -> CampaignSpec:
+    """Raises the problem `malformed-document` with everything that is wrong."""
+    kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        if kind == "text/csv":
+            return _of_csv(call, body)
+        return read_document(body.decode())
+    except UnicodeDecodeError:
+        raise Problem("malformed-document", "The document is not UTF-8.") from None
+    except Refused as error:
+        raise refused(error) from None
+
+
+def _of_csv(call: Call, body: bytes) -> CampaignSpec:
+    query = call.query
+    missing = [name for name in ("name", "disclose_as_ads", "ai_content_disclaimer") if query[name] is None]
+    if missing:
+        raise Problem("bad-query", f"A campaign in CSV needs the parameters {', '.join(missing)}; there is no default.")
+    country = country_code(query["country"]) if query["country"] is not None else None
+    if query["country"] is not None and country is None:
+        raise Problem("bad-query", "The parameter country is a code of ISO 3166 alpha-2.")
+    days: dict[str, date | None] = {}
+    for name in ("starts", "ends"):
+        try:
+            days[name] = date.fromisoformat(query[name]) if query[name] is not None else None
+        except ValueError:
+            raise Problem("bad-query", f"The parameter {name} is no day that exists.") from None
+    return read_csv(
+        body,
+        name=query["name"],
+        group=query["group"] or "default",
+        country=country,
+        platform=query["platform"],
+        starts=days["starts"],
+        ends=days["ends"],
+        disclose_as_ads=query["disclose_as_ads"],
+        ai_content_disclaimer=query["ai_content_disclaimer"],
+    )
+
+
+def refused(error: Refused) -> Problem:
+    """What is wrong with a document, all of it."""
+    wrong: list[Wrong] = error.problems
+    first = wrong[0]
+    where = f" in line {first.line}" if first.line else ""
+    return Problem(
+        "malformed-document",
+        f"{len(wrong)} problem{'s' if len(wrong) > 1 else ''}, the first{where}: "
+        f"{f'{first.key}: ' if first.key else ''}{first.message}",
+        members={"errors": [listed(problem) for problem in wrong]},
+    )
+
+
+def listed(problem: Wrong) -> dict[str, Any]:
+    return {"line": problem.line, "column": problem.column, "key": problem.key, "message": problem.message}
+
+
+PLAN = record(
+    campaign_id=TEXT,
+    status={"type": "string", "enum": list(STATUSES)},
+    plan={
+        "type": "array",
+        "items": record(
+            video_id=TEXT, ref=TEXT, bundle_id=TEXT, country=TEXT, platform=TEXT, target_day={**TEXT, "format": "date"}
+        ),
+    },
+    unmet={
+        "type": "array",
+        "items": record(video_id=TEXT, ref=TEXT, country=SOME_TEXT, platform=SOME_TEXT, reason=TEXT),
+    },
+    notes={**TEXTS, "description": "what else to know of the plan"},
+)
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/api/campaigns",
+        "listCampaigns",
+        "Campaigns",
+        "List campaigns",
+        "Every campaign, by its name, with its progress.",
+        "viewer",
+        list_,
+        {200: Answer("A page of campaigns.", listing("Campaign"))},
+        parameters=(*PAGING, Parameter("status", "Its status.", {"type": "string", "enum": list(STATUSES)})),
+    ),
+    Operation(
+        "POST",
+        "/api/campaigns",
+        "createCampaign",
+        "Campaigns",
+        "Draft a campaign",
+        "YAML or JSON, or CSV with one row for each post (`text/csv`, its settings as parameters). The answer is the "
+        "calendar, and every unmet wish with its reason. A draft reserves nothing; `dry_run` keeps nothing either.",
+        "operator",
+        create,
+        {
+            200: Answer("The plan of a dry run, or the campaign that was there with the same content.", {}),
+            201: Answer("The draft.", PLAN, headers={"Location": "the campaign"}),
+        },
+        parameters=(
+            Parameter("dry_run", "Only plan.", {"type": "boolean", "default": False}, example=True),
+            *OF_CSV,
+        ),
+        body={"type": "object"},
+        body_example={
+            "name": "spring-launch",
+            "videos": [{"ref": "teaser-1", "media": "https://cdn.example.com/teaser-1.mp4"}],
+            "targets": [{"country": "US", "platform": "tiktok", "accounts": 5}],
+            "disclose_as_ads": True,
+            "ai_content_disclaimer": False,
+        },
+        problems=(408, 409, 413, 422),
+    ),
+    Operation(
+        "GET",
+        "/api/campaigns/{id}",
+        "getCampaign",
+        "Campaigns",
+        "One campaign",
+        "Its progress, its plan, and what could not be placed.",
+        "viewer",
+        show,
+        {200: Answer("The campaign.", ref("Campaign"))},
+    ),
+    Operation(
+        "GET",
+        "/api/campaigns/{id}/history",
+        "getCampaignHistory",
+        "Campaigns",
+        "A campaign's history",
+        "What was ordered and what became of it, in the order of the log.",
+        "viewer",
+        history,
+        {200: Answer("A page of events.", listing("HistoryItem"))},
+        parameters=PAGING,
+    ),
+)
