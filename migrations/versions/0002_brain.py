@@ -19,6 +19,7 @@ def upgrade() -> None:
     op.add_column("bundles", sa.Column("warmed_at", sa.Text))
     op.add_column("videos", sa.Column("merged_into", NAME))
     op.create_index("videos_campaign", "videos", ["campaign_id", "ref", "video_id"])
+    op.create_index("videos_day", "videos", ["target_day", "bundle_id", "state"])
     op.create_table(
         "desk",
         sa.Column("kind", NAME, primary_key=True),
@@ -113,6 +114,7 @@ def downgrade() -> None:
     for name in reversed(TABLES):
         op.drop_table(name)
     op.drop_column("bundles", "warmed_at")
+    op.drop_index("videos_day", "videos")
     op.drop_index("videos_campaign", "videos")
     for name in ("target_day", *OF_VIDEOS):
         op.drop_column("videos", name)

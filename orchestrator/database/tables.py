@@ -190,6 +190,7 @@ videos = sa.Table(
     sa.Index("videos_state", "state", "video_id"),
     sa.Index("videos_error", "error_code", "video_id"),
     sa.Index("videos_campaign", "campaign_id", "ref", "video_id"),
+    sa.Index("videos_day", "target_day", "bundle_id", "state"),
 )
 """Country, platform and group of a video that a campaign wanted; those of any other are its bundle's, joined when they
 are asked for: they may be learnt late. `merged_into` is the video of ours that a stranger turned out to be."""

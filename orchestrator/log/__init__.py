@@ -2,5 +2,6 @@
 
 from orchestrator.log.event_log import EventLog, Stored
 from orchestrator.log.mapper import EventMapper, note, recorded_at, step
+from orchestrator.log.policies import applied_policies, policies_text
 
-__all__ = ["EventLog", "EventMapper", "Stored", "note", "recorded_at", "step"]
+__all__ = ["EventLog", "EventMapper", "Stored", "applied_policies", "note", "policies_text", "recorded_at", "step"]

@@ -207,7 +207,7 @@ def test_countries(full: House) -> None:
         "platform": "tiktok",
         "bundles": {"completed": 2},
         "postable": 2,
-        "spare": {},
+        "spare": {f"2026-11-{day}": 6 for day in range(21, 28)},
         "videos": {"posted": 1},
         "breaker": "closed",
         "position": 3,
@@ -218,14 +218,14 @@ def test_projections(full: House) -> None:
     head = full.get("/api/events", params={"limit": 500})["position"]
     assert full.get("/api/projections")["items"] == [
         {"name": name, "position": at, "head": head, "lag": head - at, "state": "live", "progress": None}
-        for name, at in (("bundles", 5), ("countries", 3), ("videos", 4))
+        for name, at in (("bundles", 5), ("campaigns", 0), ("countries", 3), ("decisions", 0), ("videos", 4))
     ]
 
 
 def test_an_empty_house_answers_with_nothing(house: House) -> None:
     for name in ("bundles", "videos", "countries", "messages", "events"):
         assert house.get(f"/api/{name}") == {"items": [], "next": None, "position": 0}
-    assert [item["position"] for item in house.get("/api/projections")["items"]] == [0, 0, 0]
+    assert [item["position"] for item in house.get("/api/projections")["items"]] == [0] * 5
 
 
 def test_what_there_is_not(house: House) -> None:
@@ -234,7 +234,7 @@ def test_what_there_is_not(house: House) -> None:
 
 
 def test_an_address_without_anything(house: House) -> None:
-    for path in ("/", "/api", "/api/", "/api/campaigns", "/api/bundles/", "/nothing", "/docs/"):
+    for path in ("/", "/api", "/api/", "/api/campaign", "/api/bundles/", "/nothing", "/docs/"):
         house.get(path, 404)
 
 

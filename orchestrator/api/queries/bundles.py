@@ -67,7 +67,7 @@ def _video_counts(connection: sa.Connection, bundle_ids: Sequence[str]) -> defau
     counts: defaultdict[str, dict[str, int]] = defaultdict(dict)
     query = (
         sa.select(videos.c.bundle_id, videos.c.state, sa.func.count())
-        .where(videos.c.bundle_id.in_(bundle_ids))
+        .where(videos.c.bundle_id.in_(bundle_ids), videos.c.merged_into.is_(None))
         .group_by(videos.c.bundle_id, videos.c.state)
         .order_by(videos.c.bundle_id, videos.c.state)
     )

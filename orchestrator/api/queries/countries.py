@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from orchestrator.api import cursors
+from orchestrator.api.queries.capacity import spare
 from orchestrator.api.queries.page import Page, page, read_position
 from orchestrator.database.tables import countries
 
 
-def list_countries(connection: sa.Connection, *, limit: int = 50, cursor: str | None = None) -> Page:
+def list_countries(connection: sa.Connection, *, now: datetime, limit: int = 50, cursor: str | None = None) -> Page:
     """Every country and platform that has bundles or videos. What is not known yet is None (a platform), or left out
-    (a country)."""
+    (a country). `now` tells which days are to come."""
     pair = sa.tuple_(countries.c.country, countries.c.platform)
     present = (
         sa.select(countries.c.country, countries.c.platform)
@@ -37,8 +39,13 @@ def list_countries(connection: sa.Connection, *, limit: int = 50, cursor: str | 
             item = items[(row.country, row.platform)]
             if row.subject == "postable":
                 item["postable"] = row.count
+            elif row.subject == "breaker":
+                item["breaker"] = row.state
             elif row.subject in ("bundles", "videos"):
                 item[row.subject][row.state] = row.count
+    known = [key for key in found if key[1]]
+    for key, days in spare(connection, known, position, now).items():
+        items[key]["spare"] = days
     return page("countries", found, limit, position, lambda key: items[key], lambda key: key)
 
 

@@ -11,12 +11,14 @@ import sqlalchemy as sa
 from orchestrator.api import cursors
 from orchestrator.api.queries.page import Page, log_head
 from orchestrator.database.tables import events
-from orchestrator.domain.facts import KINDS, Fact
+from orchestrator.domain.decisions import OURS
+from orchestrator.domain.facts import KINDS, Fact, Reinstated
 from orchestrator.domain.times import iso
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 CAUSE = ("timestamp", "message_id", "occurred_at", "event_id", "dialect", "originator_topic")
+OF_OURS = ("actor", "reason", "policy")
 SUBJECT = {"bundle_id": "bundle_id", "account": "saved_account_id", "country": "country", "platform": "platform"}
 """What the log calls the members of a fact, and what they are called outside."""
 
@@ -63,6 +65,12 @@ def event_item(row: Any) -> dict[str, Any]:
         item["occurred_at"] = _time(state["occurred_at"])
         item["data"] = state["data"]
         item["subject"] = {shown: state.get(name) for name, shown in SUBJECT.items()}
+    elif row.topic in OURS:
+        item["data"] = state["data"]
+        item["cause"]["event_id"] = state["answers"][2] if state["answers"] is not None else None
+        item["ours"] = {name: state[name] for name in OF_OURS}
+    elif known is Reinstated:
+        item["ours"] = {name: state.get(name) for name in OF_OURS}
     else:
         item["data"] = {SUBJECT.get(name, name): value for name, value in state.items() if name not in CAUSE}
     return item

@@ -1,8 +1,8 @@
-"""What happened to one bundle or video, read from the log itself."""
+"""What happened to one bundle, video or campaign, and what was decided about it, read from the log itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,31 +12,59 @@ from orchestrator.api.queries.events import event_item
 from orchestrator.api.queries.page import Page, log_head, page
 from orchestrator.database.tables import events
 from orchestrator.domain.bundle import Account, Bundle, Eras
-from orchestrator.domain.facts import BundleMentioned, Fact, Note
+from orchestrator.domain.campaign import Campaign
+from orchestrator.domain.decisions import OURS, FactsAdopted, Merged
+from orchestrator.domain.facts import BundleMentioned, Note
 from orchestrator.domain.video import Video
-from orchestrator.log import EventMapper
+from orchestrator.log import note, step
 
-NO_FACTS = ("BundleRegistered", "VideoRegistered", "AccountRegistered", "BundleMentioned")
+HIDDEN = (
+    *(kind.TOPIC for kind in (Bundle.BundleRegistered, Video.VideoRegistered, Campaign.CampaignRegistered)),
+    Account.AccountRegistered.TOPIC,
+    BundleMentioned.TOPIC,
+    FactsAdopted.TOPIC,
+)
+"""Births, mentions, and facts that are shown from where they were recorded first."""
 VENDOR = {"kind": "vendor", "name": "tokportal"}
-
-_mapper = EventMapper()
 
 
 def video_history(
     connection: sa.Connection, video_id: str, *, limit: int = 50, cursor: str | None = None
 ) -> Page | None:
-    """The facts of a video in the order of the log, or None if nobody ever heard of it."""
+    """What happened to a video, in the order of the log; None if nobody ever heard of it. Strangers that turned out
+    to be this video belong to it, and have its history."""
     key = Video.key(video_id)
-    if connection.execute(sa.select(events.c.topic).where(events.c.originator_id == key).limit(1)).first() is None:
+    for merged in _steps(connection, key, Merged.TOPIC):
+        key = Video.key(merged["video_id"])
+    strangers = [Video.key(adopted["stranger"]) for adopted in _steps(connection, key, FactsAdopted.TOPIC)]
+    return _history(connection, [key, *strangers], limit, cursor)
+
+
+def campaign_history(
+    connection: sa.Connection, campaign_id: str, *, limit: int = 50, cursor: str | None = None
+) -> Page | None:
+    """What happened to a campaign, in the order of the log; None if nobody ever heard of it."""
+    return _history(connection, [Campaign.key(campaign_id)], limit, cursor)
+
+
+def _steps(connection: sa.Connection, key: str, topic: str) -> list[Mapping[str, Any]]:
+    """What the events of this topic say."""
+    rows = connection.execute(_of([key]).where(events.c.topic == topic)).all()
+    return [found.detail for row in rows if (found := step(row.topic, row.state)) is not None]
+
+
+def _history(connection: sa.Connection, keys: Sequence[str], limit: int, cursor: str | None) -> Page | None:
+    after = _after(cursor)
+    if connection.execute(sa.select(events.c.topic).where(events.c.originator_id == keys[0]).limit(1)).first() is None:
         return None
-    query = _of([key]).where(events.c.notification_id > _after(cursor), events.c.topic.not_in(NO_FACTS))
+    query = _of(keys).where(events.c.notification_id > after, events.c.topic.not_in(HIDDEN))
     return _page(connection, connection.execute(query.limit(limit + 1)).all(), limit)
 
 
 def bundle_history(
     connection: sa.Connection, bundle_id: str, *, limit: int = 50, cursor: str | None = None
 ) -> Page | None:
-    """The facts of a bundle, and those of its accounts while they were its accounts, in the order of the log; None if
+    """What happened to a bundle, and to its accounts while they were its accounts, in the order of the log; None if
     nobody ever heard of it."""
     own = connection.execute(_of([Bundle.key(bundle_id)])).all()
     if not own:
@@ -51,7 +79,7 @@ def bundle_history(
     eras = Eras([note for _, note in notes], accounts)
     spoken = [row for row, note in reported if _is_of(eras.account_at(note.key), row)]
     after = _after(cursor)
-    rows = [row for row in (*own, *spoken) if row.topic not in NO_FACTS and row.notification_id > after]
+    rows = [row for row in (*own, *spoken) if row.topic not in HIDDEN and row.notification_id > after]
     rows.sort(key=lambda row: row.notification_id)
     return _page(connection, rows[: limit + 1], limit)
 
@@ -65,12 +93,7 @@ def _of(keys: Iterable[str]) -> sa.Select[Any]:
 
 
 def _notes(rows: Iterable[Any]) -> list[tuple[Any, Note]]:
-    found = []
-    for row in rows:
-        event = _mapper.event(row.originator_id, row.originator_version, row.topic, row.state)
-        if isinstance(event, Fact | BundleMentioned):
-            found.append((row, event.note()))
-    return found
+    return [(row, found) for row in rows if (found := note(row.topic, row.state)) is not None]
 
 
 def _after(cursor: str | None) -> int:
@@ -83,5 +106,16 @@ def _page(connection: sa.Connection, rows: Sequence[Any], limit: int) -> Page:
 
 def _item(row: Any) -> dict[str, Any]:
     event = event_item(row)
-    shown = {name: event[name] for name in ("position", "event", "occurred_at", "recorded_at", "data", "cause")}
-    return {**shown, "actor": VENDOR, "reason": None}
+    forgets = OURS[row.topic].forgets if row.topic in OURS else ()
+    ours = event.get("ours", {"actor": VENDOR, "reason": None})
+    return {
+        "position": event["position"],
+        "event": event["event"],
+        # What is ours happened when it was recorded.
+        "occurred_at": event["occurred_at"] or event["recorded_at"],
+        "recorded_at": event["recorded_at"],
+        "data": {name: value for name, value in event["data"].items() if name not in forgets},
+        "cause": event["cause"],
+        "actor": ours["actor"],
+        "reason": ours["reason"],
+    }

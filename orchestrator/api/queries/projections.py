@@ -10,7 +10,7 @@ from orchestrator.api import cursors
 from orchestrator.api.queries.page import Page, log_head, page
 from orchestrator.database.tables import projections
 
-NAMES = ("bundles", "countries", "videos")
+NAMES = ("bundles", "campaigns", "countries", "decisions", "videos")
 
 
 def list_projections(connection: sa.Connection, *, limit: int = 50, cursor: str | None = None) -> Page:
