@@ -126,6 +126,8 @@ class Leg:
     """Why TokPortal is asked whether it can still post it."""
     asked: int = 0
     asked_at: datetime | None = None
+    is_unanswered: bool = False
+    """Whether TokPortal was asked, and has not answered yet."""
     facts: list[Note] = field(default_factory=list)
     """In the order of their keys."""
 
@@ -213,7 +215,7 @@ class Plan:
             self.end = self.reason = None
             leg.tries, leg.left = detail["tries"], False
             leg.sent = leg.questioned = leg.asked_at = None
-            leg.asked = 0
+            leg.asked, leg.is_unanswered = 0, False
             leg.since = read_key(detail["since"]) if detail["since"] is not None else None
         elif name == "VideoRescheduled":
             leg.target_day = detail["target_day"]
@@ -225,8 +227,9 @@ class Plan:
             leg.sent = None
         elif name == "SlotQuestioned":
             leg.questioned, leg.asked, leg.asked_at = detail["why"], leg.asked + 1, step.at
+            leg.is_unanswered = True
         elif name == "SlotAnswered":
-            leg.questioned = None if detail["slot"] != "unknown" else leg.questioned
+            leg.is_unanswered = False
 
     @property
     def live(self) -> Leg | None:
@@ -308,7 +311,7 @@ def _ours(notes: Sequence[Note], plan: Plan) -> VideoView:
         bundle_id = live.bundle_id
     reason = None
     if not posts:
-        reason = plan.reason or plan.held or (live.questioned if live is not None else None)
+        reason = plan.reason or plan.held or (live.questioned if live is not None and live.is_unanswered else None)
     return VideoView(
         state=plan.state,
         bundle_id=bundle_id,

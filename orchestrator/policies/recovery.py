@@ -62,6 +62,8 @@ def course(
 ) -> Course:
     """What to do with the attempt `leg`, whose account is in `state` under `holds`."""
     found = _course(leg, state, holds, policy, zone, now)
+    if found.what == ASK and leg.is_unanswered:
+        return Course(NOTHING)
     if found.what == ASK and leg.asked_at is not None:
         again = leg.asked_at + min(ASK_AGAIN * leg.asked, ASK_AGAIN_AT_MOST)
         if now < again:

@@ -149,7 +149,7 @@ def _reroute(turn: Turn, video: Video, plan: Plan, to: str | None, reason: str |
     bundle = turn.desk.bundle(leg.bundle_id) if leg is not None else None
     is_dead = leg is not None and (leg.failure is not None or (bundle is not None and bundle.state == "banned"))
     if leg is not None and leg.is_with_vendor and not is_dead:
-        if leg.questioned is not None:
+        if leg.is_unanswered:
             return "TokPortal is being asked already whether the account can still post it"
         ask(turn, video, leg, why, None, actor=turn.person)
     else:

@@ -131,8 +131,8 @@ def _slot_result(turn: Turn, command: Command, report: dict[str, Any]) -> None:
     slot = report["data"].get("slot", "unknown") if report["outcome"] == "done" else "unknown"
     if slot == "posted":
         _fact(turn, video, "VideoPosted", str(command.bundle_id), command, report, {"url": report["data"].get("url")})
-    elif leg is not None and leg.bundle_id == command.bundle_id and leg.questioned is not None:
-        why = leg.questioned
+    elif leg is not None and leg.bundle_id == command.bundle_id and leg.is_unanswered:
+        why = str(leg.questioned)
         turn.record(video, SlotAnswered, number=leg.number, bundle_id=leg.bundle_id, slot=slot)
         if slot == "free":
             placing.move(turn, video, attempts.plan_of(video), leg, f"{why}; TokPortal says the slot is free", None)

@@ -152,7 +152,7 @@ def _gate(turn: Turn, video_id: str, plan: Plan, leg: Leg) -> bool:
     if entry is None:
         return False
     why = gates.handover(turn, entry)
-    if leg.questioned is not None and leg.asked:
+    if leg.is_unanswered:
         name = command_id("look_up", video_id, leg.number, leg.tries, leg.asked)
         shut = gates.sending(turn)
         if shut is None:
