@@ -87,7 +87,7 @@ JOURNAL = "journal"
 """The process that commits what the door takes. It belongs to the door: no lease, and no niceness."""
 JOURNAL_WAIT = 3.0
 """Seconds that the journal's statements may take: whoever waits for them is answered within four."""
-CONNECTIONS = {"engine": 2, "projections": 2, "outside": 2, JOURNAL: 1}
+CONNECTIONS = {"engine": 2, "projections": 2, "outside": 3, JOURNAL: 1}
 """How many database connections each of the processes uses, at most."""
 
 

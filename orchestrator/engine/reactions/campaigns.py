@@ -200,9 +200,10 @@ def cancel_video(turn: Turn, video: Video, reason: str | None, actor: dict[str, 
     if plan.posts or plan.end == "cancelled":
         return
     leg = plan.live
+    why = reason or f"cancelled by {actor['name']}"
     if leg is not None:
-        leave(turn, video, plan, leg, reason or "cancelled", None, actor=actor)
-    turn.record(video, VideoCancelled, reason=reason, actor=actor, bundle_id=leg.bundle_id if leg is not None else None)
+        leave(turn, video, plan, leg, why, None, actor=actor)
+    turn.record(video, VideoCancelled, reason=why, actor=actor, bundle_id=leg.bundle_id if leg is not None else None)
     file(turn, video.video_id, plan_of(video))
     turn.timer(f"video:{video.video_id}", None)
 
