@@ -175,7 +175,10 @@ class Engine:
             self._commit(batch)
 
     def _take(self, messages: Sequence[Taken]) -> int:
-        """Decides and commits the messages, or those up to the first that is big work; how many."""
+        """Decides and commits the messages, or those before the first that is big work; how many. Big work is a batch
+        of its own: what it reads of the outbox is then what was committed, in whatever batches the rest came."""
+        big = next((index for index, message in enumerate(messages) if message.kind == WORK), len(messages))
+        messages = messages[: max(big, 1)]
         batch = self._decide(messages)
         self._commit(batch)
         self._has_left_work = bool(batch.follow.works)
@@ -209,8 +212,6 @@ class Engine:
                     raise PoisonError(index, error) from error
                 batch.marks.append(mark)
                 known.statuses[message.message_id] = mark.status
-                if message.kind == WORK:
-                    break
         return batch
 
     def _look_up(self, messages: Sequence[Taken], connection: sa.Connection) -> Known:

@@ -48,6 +48,7 @@ class World:
         self.checker = Checker()
         self._checked = 0
         self._campaigns: list[str] = []
+        self.happened: list[tuple[str, str | None]] = []
         self.vendor = Vendor(self.rng, self._accounts())
         self.vendor.now = self.stage.now
         self.follower = Follower(database, page=self.rng.choice([1, 7, 50, 20_000]))
@@ -97,6 +98,7 @@ class World:
             if number in deep:
                 self.check_read_models()
         self.check_journal()
+        self.happened = self.stage.decisions()
 
     def step(self) -> None:
         stage, rng = self.stage, self.rng

@@ -118,6 +118,8 @@ def _retry(turn: Turn, video: Video, plan: Plan, reason: str | None) -> str | No
         return f"the platform rejected this content: {rejected}"
     if plan.end == "waiting":
         return "the video waits for an account: there is nothing to try again"
+    if not plan.legs:
+        return "the video was never on an account"
     leg = plan.legs[-1]
     if plan.end is None and leg.failure is None:
         return f"the video is {plan.state}: nothing failed"
