@@ -13,7 +13,7 @@ from orchestrator.api.schemas import EXAMPLES, SCHEMAS, example_of, ref
 Document = dict[str, Any]
 
 DESCRIPTION = """\
-What the orchestrator knows about bundles, videos and messages, and how to tell it something.
+What the orchestrator knows about bundles, videos and campaigns, what it decided and why, and how to tell it something.
 
 Times are ISO 8601 in UTC. Lists take `limit` and `cursor` and answer `{items, next, position}`; `next` is the cursor \
 of the next page. `position` is the position of the event log that an answer reflects. Errors are problem details \
@@ -27,6 +27,11 @@ TAGS = {
     "Bundles": "TokPortal's orders: one social account each.",
     "Videos": "Pieces of content on their way to an account.",
     "Countries": "Bundles and videos at a glance.",
+    "Campaigns": "Which videos are wanted where and when.",
+    "Decisions": "What was decided, and why.",
+    "Commands": "The outbox: what is sent to TokPortal, and whom it alerts.",
+    "Policies": "The rules that decide.",
+    "Service": "All of it at once.",
     "Messages": "The journal: all that came in, from TokPortal and from people.",
     "The log": "Every event in one order, and the read models that follow it.",
     "Health": "For probes and monitoring.",

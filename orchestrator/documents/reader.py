@@ -100,8 +100,8 @@ class Reader:
         if not shortest <= len(value) <= longest:
             self.error(node, key, f"must have {shortest} to {longest:,} characters, not {len(value):,}")
             return None
-        if "\0" in value or any(0xD800 <= ord(char) <= 0xDFFF for char in value):
-            self.error(node, key, "has a character that cannot be stored")
+        if "\0" in value:
+            self.error(node, key, "has the character NUL, which cannot be stored")
             return None
         return value
 

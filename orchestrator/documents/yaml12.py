@@ -15,10 +15,11 @@ import yaml
 from orchestrator.documents.reader import Problem, Refused
 
 DEEPEST: Final = 40
-_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
+_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,100}")
 _OCTAL: Final = re.compile(r"0o[0-7]{1,18}")
 _HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]{1,15}")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})?")
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE: Final = frozenset({"true", "True", "TRUE"})
 _FALSE: Final = frozenset({"false", "False", "FALSE"})
@@ -87,7 +88,7 @@ def _node(loader: Any, depth: int) -> Node:
         raise _refused(mark, "tags (!name) are not allowed")
     if isinstance(event, yaml.ScalarEvent):
         plain = event.implicit[0] and event.style is None
-        return Node(_plain(event.value) if plain else event.value, line, column)
+        return Node(_plain(event.value) if plain else _text(event), line, column)
     if isinstance(event, yaml.SequenceStartEvent):
         items = []
         while not loader.check_event(yaml.SequenceEndEvent):
@@ -111,7 +112,18 @@ def _key(loader: Any) -> str:
     event = loader.get_event()
     if not isinstance(event, yaml.ScalarEvent):
         raise _refused(event.start_mark, "a key must be a word")
-    return str(event.value)
+    return _text(event)
+
+
+def _text(event: Any) -> str:
+    """JSON writes characters beyond U+FFFF as two escapes, of which YAML knows nothing."""
+    text: str = event.value
+    if not _SURROGATES.search(text):
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise _refused(event.start_mark, "there is half of a surrogate pair, which is no character") from None
 
 
 def _plain(text: str) -> Any:

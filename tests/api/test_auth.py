@@ -18,6 +18,39 @@ MATRIX = {
     "GET /api/videos/{id}": "viewer",
     "GET /api/videos/{id}/history": "viewer",
     "GET /api/countries": "viewer",
+    "GET /api/campaigns": "viewer",
+    "POST /api/campaigns": "operator",
+    "GET /api/campaigns/{id}": "viewer",
+    "GET /api/campaigns/{id}/history": "viewer",
+    "POST /api/campaigns/{id}/start": "operator",
+    "POST /api/campaigns/{id}/pause": "operator",
+    "POST /api/campaigns/{id}/resume": "operator",
+    "POST /api/campaigns/{id}/cancel": "operator",
+    "POST /api/videos/{id}/reroute": "operator",
+    "POST /api/videos/{id}/retry": "operator",
+    "POST /api/videos/{id}/cancel": "operator",
+    "POST /api/videos/{id}/release": "operator",
+    "POST /api/bundles/{id}/pause": "operator",
+    "POST /api/bundles/{id}/resume": "operator",
+    "POST /api/bundles/{id}/review": "operator",
+    "POST /api/bundles/{id}/reviewed": "operator",
+    "POST /api/bundles/{id}/warm": "operator",
+    "POST /api/bundles/{id}/reinstate": "admin",
+    "POST /api/countries/{country}/pause": "operator",
+    "POST /api/countries/{country}/resume": "operator",
+    "POST /api/pause": "admin",
+    "POST /api/resume": "admin",
+    "POST /api/videos/bulk": "operator",
+    "POST /api/messages/bulk": "operator",
+    "POST /api/commands/bulk": "operator",
+    "GET /api/decisions": "viewer",
+    "GET /api/commands": "viewer",
+    "GET /api/commands/{id}": "viewer",
+    "POST /api/commands/{id}/retry": "operator",
+    "POST /api/commands/{id}/discard": "operator",
+    "POST /api/commands/{id}/approve": "admin",
+    "GET /api/policies": "viewer",
+    "POST /api/policies/check": "viewer",
     "GET /api/messages": "viewer",
     "GET /api/messages/{id}": "viewer",
     "POST /api/messages/{id}/retry": "operator",
@@ -47,7 +80,7 @@ def test_every_operation_asks_who_calls(guarded: House) -> None:
     for row, role in MATRIX.items():
         method, path = row.split()
         # Streams do not end by themselves: one that must not begin is told from one that may by its bad start.
-        address = path.replace("{id}", "none") + ("?after=99" if path == "/api/stream" else "")
+        address = path.replace("{id}", "none").replace("{country}", "US") + ("?after=99" if path == "/api/stream" else "")
         for headers in ({}, wrong):
             answer = guarded.client.request(method, address, headers=headers)
             if role == OPEN:
@@ -62,11 +95,11 @@ def test_every_operation_asks_who_calls(guarded: House) -> None:
                 assert answer.status_code == 403, row
                 check_problem(answer)
             else:
-                assert answer.status_code in (200, 404, 503, 400), row
+                assert answer.status_code in (200, 202, 400, 404, 422, 503), row
 
 
 def test_strangers_learn_no_addresses(guarded: House) -> None:
-    for path in ("/nothing", "/api/campaigns", "/healthy", "/webhooksx", "/health/../api/bundles"):
+    for path in ("/nothing", "/api/campaign", "/healthy", "/webhooksx", "/health/../api/bundles"):
         assert guarded.client.get(path).status_code == 401
     assert guarded.client.get("/nothing", headers=bearer("viewer")).status_code == 404
     assert guarded.client.delete("/api/bundles").status_code == 401

@@ -68,7 +68,7 @@ def test_messages_do_not_wait_long(working: House) -> None:
 
 def test_a_read_model_far_behind_is_named(working: House, monkeypatch: pytest.MonkeyPatch) -> None:
     working.tell(webhook("bundle.created"))
-    working.projected(bundles=0, videos=2, countries=2)
+    working.projected(bundles=0, videos=2, countries=2, decisions=2, campaigns=2)
     assert failing(working, "/health/work") == []
     monkeypatch.setattr(health, "LAG", 1)
     assert failing(working, "/health/work") == ["projection bundles"]

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 
 from orchestrator.database import Database
 from orchestrator.database.tables import marks
-from orchestrator.dialects import ARTICLE, PUBLIC, article, identify, public
+from orchestrator.desk import Desk
+from orchestrator.dialects import ARTICLE, PUBLIC, Reading, article, identify, public
 from orchestrator.domain.bundle import Account, Bundle, bundle_view
 from orchestrator.domain.facts import Fact, Note, VideoFact
 from orchestrator.domain.video import Video, video_view
 from orchestrator.engine import Engine
 from orchestrator.engine.decide import apply, judge
+from orchestrator.engine.turn import Follow, Turn
 from orchestrator.journal import Journal, Message, message_id_of
 from orchestrator.journal.inbox import Taken
 from orchestrator.journal.journal import LIVE, WEBHOOK
@@ -216,6 +218,31 @@ class Memory:
 
     def __init__(self) -> None:
         self.kept: dict[str, Any] = {}
+        self.desk = Desk(None)  # type: ignore[arg-type]
+
+    def load(self, connection: Any, keys: Iterable[str]) -> None:
+        """There is nothing to read: what is not kept is new."""
+
+    def known(self, key: str) -> Any:
+        return self.kept.get(key)
+
+    def take(self, reading: Reading, message: Taken) -> None:
+        nothing: Any = None  # No policies are in force: no outbox and no database are asked for anything.
+        apply(
+            reading,
+            Turn(
+                message=message,
+                now=NOON,
+                connection=nothing,
+                aggregates=self,  # type: ignore[arg-type]
+                desk=self.desk,
+                outbox=nothing,
+                policies=None,
+                follow=Follow(),
+                set_policies=nothing,
+                told=set(),
+            ),
+        )
 
     def bundle(self, bundle_id: str, message_id: str, now: datetime) -> Bundle:
         return self._kept(Bundle, bundle_id, message_id, now)
@@ -244,7 +271,7 @@ def remembered(sent: Sequence[Sent]) -> Memory:
         )
         judged = judge(taken)
         assert judged.reading is not None, judged.reason
-        apply(judged.reading, taken, memory, NOON)
+        memory.take(judged.reading, taken)
     return memory
 
 
