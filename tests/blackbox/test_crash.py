@@ -96,10 +96,12 @@ class Storm:
 
 def check_that_everything_happened_once(server: Server, taken: Counter[str]) -> None:
     """The journal has all that was answered 200, the log each of its facts once, and the read models follow from it."""
-    journal = {item["event_id"]: item for item in server.items("/api/messages")}
-    assert len(journal) == len(server.items("/api/messages"))
+    messages = server.items("/api/messages")
+    webhooks = [item for item in messages if item["kind"] == "webhook"]
+    journal = {item["event_id"]: item for item in webhooks}
+    assert len(journal) == len(webhooks)
     assert taken.keys() <= journal.keys()
-    assert {item["status"] for item in journal.values()} == {"applied"}
+    assert {item["status"] for item in messages} == {"applied"}
     for event_id, times in taken.items():
         assert journal[event_id]["deliveries"] >= times
 
@@ -115,7 +117,7 @@ def check_that_everything_happened_once(server: Server, taken: Counter[str]) -> 
             facts[event["cause"]["event_id"]] += 1
     assert facts == Counter(journal.keys())
     assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in versions.values())
-    assert {item["message_id"]: item["events"] for item in journal.values()} == caused
+    assert {item["message_id"]: item["events"] for item in messages if item["events"]} == caused
     names = Counter(
         (event["event"], event["aggregate"]["id"]) for event in log if event["event"].endswith("Registered")
     )
