@@ -108,11 +108,11 @@ def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], Non
     reads = Database(url, connections=pools.reads, name="orchestrator-api", statement_timeout=10)
     require_head(reads)
     clock = settle(reads, settings.world, settings.clock)
-    brief(reads, str(settings.mode), settings.config_dir, clock)
     environment = {"ORCHESTRATOR_LOG_FORMAT": str(settings.log_format), "ORCHESTRATOR_MODE": str(settings.mode)}
     group_commit = GroupCommit([sys.executable, "-m", "orchestrator", "worker", JOURNAL], environment)
     supervisor = Supervisor(list(WORKERS), environment)
     door = build_door(settings, group_commit, clock)
+    brief(reads, str(settings.mode), settings.config_dir, clock)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -121,8 +121,8 @@ class Frames:
 
 
 def run(url: str, *, lock_wait: float, source: int = 0, target: int = 1) -> None:
-    """Stores what comes through the pipe `source` until it ends, and answers through `target`. Standard output must
-    belong to the answers alone."""
+    """Stores what comes through the pipe `source` until it ends, and answers through `target`; an empty answer says
+    that it has begun. Standard output must belong to the answers alone."""
     database = Database(
         url,
         connections=1,
@@ -136,6 +136,7 @@ def run(url: str, *, lock_wait: float, source: int = 0, target: int = 1) -> None
     checkpointed_at = 0.0
     frames = Frames()
     try:
+        _write(target, frame(encode([])))
         while True:
             if checkpointer is not None and time.monotonic() - checkpointed_at > CHECKPOINT:
                 checkpointer.run()

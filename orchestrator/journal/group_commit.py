@@ -76,6 +76,7 @@ class GroupCommit:
         self._number = 0
         self._outgoing: list[bytes] = []
         self._process: asyncio.subprocess.Process | None = None
+        self._has_begun = False
         self._keeper: asyncio.Task[None] | None = None
         self._failed_at: float | None = None
         self._stopping = False
@@ -140,6 +141,8 @@ class GroupCommit:
             return "the committing process is not running"
         if len(self._waiting) >= self._capacity or self._size > self._room:
             return "the journal's queue is full"
+        if not self._has_begun:
+            return "the committing process is starting"
         oldest = next(iter(self._waiting.values()), None)
         if oldest is not None and self._loop.time() - oldest.since > STUCK_AFTER:
             return f"a message has been waiting for {self._loop.time() - oldest.since:.0f} s"
@@ -185,6 +188,7 @@ class GroupCommit:
             await self._listen(process)
         finally:
             self._process = None
+            self._has_begun = False
             if process.returncode is None:
                 process.kill()
         return await process.wait()
@@ -194,6 +198,7 @@ class GroupCommit:
         assert process.stdout is not None  # noqa: S101
         while data := await process.stdout.read(READ):
             for payload in frames.feed(data):
+                self._has_begun = True
                 for answer in _decode(payload):
                     self._settle(answer)
                     self._failed_at = self._loop.time() if answer.duplicate is None else None

@@ -26,6 +26,7 @@ import os, sys, msgspec
 from orchestrator.journal.committer import Answer, Frames, Request, encode, frame
 decode = msgspec.msgpack.Decoder(Request).decode
 frames, batches = Frames(), []
+os.write(1, frame(encode([])))
 while data := os.read(0, 1 << 20):
     batch = [decode(payload) for payload in frames.feed(data)]
     batches.append(len(batch))

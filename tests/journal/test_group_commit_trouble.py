@@ -76,6 +76,7 @@ class Stage:
         self.commit = GroupCommit(["committer"], **limits)
         self.processes: list[Process] = []
         self.cannot_start: list[Exception] = []
+        self.begin_at_once = True
         self._loop = loop
         self._ahead = 0.0
 
@@ -83,7 +84,9 @@ class Stage:
         if self.cannot_start:
             raise self.cannot_start.pop()
         self.processes.append(Process())
-        return self.processes[-1]
+        if self.begin_at_once:
+            self.process.answer()
+        return self.process
 
     @property
     def process(self) -> Process:
@@ -125,6 +128,21 @@ def play(scene: Callable[[Stage], Awaitable[None]], monkeypatch: pytest.MonkeyPa
             await stage.commit.stop()
 
     asyncio.run(main())
+
+
+def test_a_process_that_has_not_begun_is_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.begin_at_once = False
+        stage.process.end(1)
+        while len(stage.processes) < 2:
+            await stage.settle()
+        await stage.settle()
+        assert stage.commit.trouble() == "the committing process is starting"
+        stage.process.answer()
+        await stage.settle()
+        assert stage.commit.trouble() is None
+
+    play(scene, monkeypatch)
 
 
 def test_all_is_well_while_answers_come(monkeypatch: pytest.MonkeyPatch) -> None:
