@@ -7,8 +7,9 @@ written in the transaction of the events that it follows from.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 
 from orchestrator.database import Database
 from orchestrator.database.tables import desk as table
+from orchestrator.domain.facts import Key
 from orchestrator.policies.placement import Candidate, Ledger
 
 Place = tuple[str, str]
@@ -38,6 +40,8 @@ class BundleEntry(msgspec.Struct, omit_defaults=True):
     accounts: tuple[str, ...] = ()
     """Every account that it ever named."""
     era: int = 0
+    ban: Key | None = None
+    """The greatest ban in force."""
 
     @property
     def place(self) -> Place | None:
@@ -201,6 +205,10 @@ class Desk:
 
     def bundle(self, bundle_id: str) -> BundleEntry | None:
         return self._entries["bundle"].get(bundle_id)
+
+    def state_of(self, bundle_id: str) -> str:
+        entry = self.bundle(bundle_id)
+        return entry.state if entry is not None else "unknown"
 
     def bundles(self) -> list[str]:
         return sorted(self._entries["bundle"])
@@ -415,8 +423,8 @@ class Desk:
             cursor.close()
 
 
-def pages(names: Iterable[str], size: int) -> Iterator[list[str]]:
-    """`names` in parts of at most `size`."""
-    found = list(names)
-    for start in range(0, len(found), size):
-        yield found[start : start + size]
+def slice_after(names: Sequence[str], after: str, size: int) -> tuple[list[str], str | None]:
+    """At most `size` of the sorted `names` that come after `after`; and after which to go on, if there are more."""
+    first = bisect_right(names, after)
+    part = list(names[first : first + size])
+    return part, part[-1] if first + size < len(names) else None

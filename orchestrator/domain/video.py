@@ -128,6 +128,8 @@ class Leg:
     asked_at: datetime | None = None
     is_unanswered: bool = False
     """Whether TokPortal was asked, and has not answered yet."""
+    released: bool = False
+    """A person released it from the hold that the ban of its account brought."""
     facts: list[Note] = field(default_factory=list)
     """In the order of their keys."""
 
@@ -175,6 +177,7 @@ class Plan:
         """What a decision made of it: waiting, abandoned or cancelled; None while an attempt is under way."""
         self.reason: str | None = None
         self.held: str | None = None
+        self._held_for: str | None = None
         self.original_day: str | None = None
         """The first day that it was planned for."""
         self.deadline: str | None = None
@@ -203,9 +206,11 @@ class Plan:
             if step.name == "VideoWaiting":
                 self.deadline = detail.get("deadline")
         elif step.name == "VideoHeld":
-            self.held = detail.get("reason")
+            self.held, self._held_for = detail.get("reason"), detail.get("why")
         elif step.name == "VideoReleased":
             self.held = None
+            if self.legs and self._held_for == "ban":
+                self.legs[-1].released = True
         elif step.name in OF_LEGS:
             self._advance(self.legs[detail["number"] - 1], step)
 

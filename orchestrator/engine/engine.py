@@ -248,16 +248,18 @@ class Engine:
                 known.statuses[target] = mark.status
                 return _mark(message, APPLIED, None, self._next(batch), 0)
         else:
-            turn = self._turn(message, batch, connection)
-            refusal = _react(turn, message.kind, msgspec.json.decode(message.body))
+            body = msgspec.json.decode(message.body)
+            turn = self._turn(message, batch, connection, body["cause"] if message.kind == WORK else None)
+            refusal = _react(turn, message.kind, body)
             self._collect(turn.now, batch)
         if refusal is not None:
             logger.warning("message %s is refused: %s", message.message_id, refusal)
         return _mark(message, APPLIED if refusal is None else REFUSED, refusal, first, self._next(batch) - first)
 
-    def _turn(self, message: Taken, batch: Batch, connection: sa.Connection) -> Turn:
+    def _turn(self, message: Taken, batch: Batch, connection: sa.Connection, cause: str | None = None) -> Turn:
         return Turn(
             message=message,
+            cause=cause,
             now=max(batch.now, instant(message.received_at)),
             connection=connection,
             aggregates=self._aggregates,

@@ -60,10 +60,13 @@ class Follow:
 
 
 class Turn:
+    """`cause`: the message that big work is done for; None: this one."""
+
     def __init__(
         self,
         *,
         message: Taken,
+        cause: str | None,
         now: datetime,
         connection: sa.Connection,
         aggregates: LoadedAggregates,
@@ -84,7 +87,9 @@ class Turn:
         self._follow = follow
         self._set_policies = set_policies
         self._told = told
-        self._works = 0
+        self._cause = cause or message.message_id
+        self._works: set[bytes] = set()
+        self._alerts = 0
         self.markets: dict[tuple[str, str], Market_] = {}
         """The markets as this turn judges them; to be cleared whenever a bundle changes."""
 
@@ -114,15 +119,15 @@ class Turn:
 
     def bundle(self, bundle_id: str) -> Bundle:
         self.load([Bundle.key(bundle_id)])
-        return self._aggregates.bundle(bundle_id, self.message.message_id, self.now)
+        return self._aggregates.bundle(bundle_id, self._cause, self.now)
 
     def account(self, saved_account_id: str) -> Account:
         self.load([Account.key(saved_account_id)])
-        return self._aggregates.account(saved_account_id, self.message.message_id, self.now)
+        return self._aggregates.account(saved_account_id, self._cause, self.now)
 
     def video(self, video_id: str) -> Video:
         self.load([Video.key(video_id)])
-        return self._aggregates.video(video_id, self.message.message_id, self.now)
+        return self._aggregates.video(video_id, self._cause, self.now)
 
     def known_video(self, video_id: str) -> Video | None:
         self.load([Video.key(video_id)])
@@ -131,15 +136,15 @@ class Turn:
 
     def campaign(self, campaign_id: str) -> Campaign:
         self.load([Campaign.key(campaign_id)])
-        return self._aggregates.campaign(campaign_id, self.message.message_id, self.now)
+        return self._aggregates.campaign(campaign_id, self._cause, self.now)
 
     def market(self, country: str, platform: str) -> Market:
         self.load([Market.key(country, platform)])
-        return self._aggregates.market(country, platform, self.message.message_id, self.now)
+        return self._aggregates.market(country, platform, self._cause, self.now)
 
     def service(self) -> Service:
         self.load([Service.KEY])
-        return self._aggregates.service(self.message.message_id, self.now)
+        return self._aggregates.service(self._cause, self.now)
 
     def is_ours(self, video_id: str) -> bool:
         if self.desk.video(video_id) is not None:
@@ -183,7 +188,7 @@ class Turn:
         aggregate.record(
             kind,
             timestamp=self.now,
-            message_id=self.message.message_id,
+            message_id=self._cause,
             reason=reason,
             actor=POLICY if actor is None else actor,
             policy=self.policies.sha256 if self.policies is not None else None,
@@ -222,7 +227,7 @@ class Turn:
             reason=held,
             not_before=microseconds(self.now if not_before is None else not_before),
             created_at=microseconds(self.now),
-            message_id=self.message.message_id,
+            message_id=self._cause,
         )
 
     def move_command(self, command_id: str, status: str, reason: str | None, *, of: Iterable[str]) -> None:
@@ -247,11 +252,13 @@ class Turn:
         """Sets the timer `name`, or cancels it."""
         self._follow.timers[name] = None if at is None else (microseconds(at), body)
 
-    def work(self, what: str, **body: Any) -> None:
-        """Leaves the rest of big work to a message of its own, so that others run between."""
-        self._works += 1
-        name = f"{self.message.message_id}\0{self._works}"
-        text = msgspec.json.encode({"work": what, **body})
+    def work(self, work: str, **body: Any) -> None:
+        """Leaves (the rest of) something big to a message of its own, so that others run between."""
+        text = msgspec.json.encode({"work": work, **body, "cause": self._cause})
+        if text in self._works:
+            return
+        self._works.add(text)
+        name = f"{self.message.message_id}\0{len(self._works)}"
         self._follow.works.append(
             Message(
                 message_id="msg_" + hashlib.sha256(name.encode()).hexdigest()[:32],
@@ -273,7 +280,8 @@ class Turn:
         """Tells people. `once` names what is told only once, however often it is noticed."""
         if self.policies is None:
             return
-        parts = [once] if once is not None else [self.message.message_id, len(self._follow.commands), text]
+        self._alerts += 1
+        parts = [once] if once is not None else [self.message.message_id, self._alerts, text]
         channels = list(self.policies.channels_for(kind))
         body = {"alert": kind, "text": text, "channels": channels}
         self.command("alert", command_id("alert", kind, *parts), body, held=None, **about)

@@ -51,17 +51,28 @@ def window_opens(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time.min, zone)
 
 
+def is_over(leg: Leg, state: str) -> bool:
+    """Whether the account, which is in `state`, will not post it by TokPortal's own word."""
+    return state == "banned" or (leg.failure is not None and not is_trying(leg))
+
+
+def is_trying(leg: Leg) -> bool:
+    """Whether TokPortal said that a post failed, and that it tries again itself."""
+    return leg.failure is not None and (leg.failure.detail.get("retry") or {}).get("will_retry") is True
+
+
 def course(
     leg: Leg,
     *,
     state: str,
+    ban: Key | None,
     holds: Collection[str],
     policy: Policy,
     zone: ZoneInfo,
     now: datetime,
 ) -> Course:
-    """What to do with the attempt `leg`, whose account is in `state` under `holds`."""
-    found = _course(leg, state, holds, policy, zone, now)
+    """What to do with the attempt `leg`, whose account is in `state`, by the `ban` if it is banned, under `holds`."""
+    found = _course(leg, state, ban, holds, policy, zone, now)
     if found.what == ASK and leg.is_unanswered:
         return Course(NOTHING)
     if found.what == ASK and leg.asked_at is not None:
@@ -71,19 +82,27 @@ def course(
     return found
 
 
-def _course(leg: Leg, state: str, holds: Collection[str], policy: Policy, zone: ZoneInfo, now: datetime) -> Course:
+def _course(
+    leg: Leg,
+    state: str,
+    ban: Key | None,
+    holds: Collection[str],
+    policy: Policy,
+    zone: ZoneInfo,
+    now: datetime,
+) -> Course:
     failure = leg.failure
     if failure is not None:
         code = str(failure.detail.get("error_code"))
-        retry = failure.detail.get("retry") or {}
-        if retry.get("will_retry") is True and state != "banned":
+        action = policy.failure.action(code)
+        if is_trying(leg) and state != "banned":
             patience = failure.occurred_at + policy.failure.stuck_after["retrying"]
             if now < patience:
                 return Course(NOTHING, at=patience)
-            return Course(
-                ASK, f"TokPortal was still trying after {code}, and then nothing", failure.key, is_silence=True
-            )
-        action = policy.failure.action(code)
+            if action != "stop":
+                return Course(
+                    ASK, f"TokPortal was still trying after {code}, and then nothing", failure.key, is_silence=True
+                )
         if action == "stop":
             return Course(STOP, f"{code}: the platform rejected this content", failure.key)
         if state != "banned":
@@ -96,9 +115,9 @@ def _course(leg: Leg, state: str, holds: Collection[str], policy: Policy, zone: 
             tried = f" after {leg.tries} tries" if leg.tries > 1 else ""
             return Course(MOVE, f"{code}{tried}", failure.key)
     if state == "banned":
-        if policy.ban.then == "hold":
-            return Course(HOLD, "the account is banned, and the policy holds its videos")
-        return Course(MOVE, "the account is banned")
+        if policy.ban.then == "hold" and not leg.released:
+            return Course(HOLD, "the account is banned, and the policy holds its videos", ban)
+        return Course(MOVE, "the account is banned", ban)
     if "closed" in holds:
         return Course(ASK if leg.is_with_vendor else MOVE, "the bundle is closed")
     return _in_time(leg, state, holds, policy, zone, now)

@@ -275,12 +275,12 @@ def test_connections_are_opened_on_demand(migrated_url: str) -> None:
         assert database.engine.pool.checkedin() == 1  # type: ignore[attr-defined]
 
 
-def test_one_service_uses_eleven_connections() -> None:
+def test_one_service_uses_fourteen_connections() -> None:
     """The number that operators are told to allow for."""
     assert Pools().reads == 6
-    assert CONNECTIONS == {"journal": 1, "engine": 2, "projections": 2}
+    assert CONNECTIONS == {"journal": 1, "engine": 2, "projections": 2, "outside": 3}
     assert set(CONNECTIONS) == {JOURNAL, *WORKERS}
-    assert Pools().reads + sum(CONNECTIONS.values()) == 11
+    assert Pools().reads + sum(CONNECTIONS.values()) == 14
 
 
 def test_the_database_tells_the_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,10 +51,16 @@ def file(turn: Turn, video_id: str, plan: Plan) -> None:
         legs=tuple(LegEntry(leg.bundle_id, leg.target_day, leg.state != "cancelled", leg is live) for leg in plan.legs),
     )
     turn.desk.put("video", video_id, entry)
+    if before is not None and _rooms(before) - _rooms(entry) and turn.desk.waiting_at(entry.place):
+        turn.work("place", country=entry.country, platform=entry.platform)
     if before is not None and before.is_open and not entry.is_open:
         campaign = turn.desk.campaign(entry.campaign_id)
         if campaign is not None and not turn.desk.open_of_campaign(entry.campaign_id):
             turn.work("complete", campaign_id=entry.campaign_id)
+
+
+def _rooms(entry: VideoEntry) -> set[tuple[str, str]]:
+    return {(leg.bundle_id, leg.day) for leg in entry.legs if leg.booked}
 
 
 def leave(turn: Turn, video: Video, plan: Plan, leg: Leg, why: str, answers: Key | None, **actor: Any) -> None:
@@ -72,9 +78,7 @@ def leave(turn: Turn, video: Video, plan: Plan, leg: Leg, why: str, answers: Key
             why,
             of=("pending", "held"),
         )
-    bundle = turn.desk.bundle(leg.bundle_id)
-    is_dead = leg.failure is not None or (bundle is not None and bundle.state == "banned")
-    if leg.is_with_vendor and not is_dead and leg.posted is None:
+    if leg.is_with_vendor and leg.posted is None and not recovery.is_over(leg, turn.desk.state_of(leg.bundle_id)):
         turn.command(
             "unschedule_video",
             command_id("unschedule", video.video_id, leg.number, leg.tries),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from orchestrator.desk import BundleEntry, Place, market_name
+from orchestrator.desk import BundleEntry, Place, market_name, slice_after
 from orchestrator.domain.bundle import Bundle, BundleView
 from orchestrator.domain.decisions import BreakerOpened, ReviewRequested, Step, WarmingRequested, write_key
 from orchestrator.domain.facts import Key
@@ -59,23 +59,29 @@ def _refresh(turn: Turn, bundle_id: str) -> None:
         account=view.saved_account_id,
         accounts=old.accounts,
         era=view.era,
+        ban=view.ban,
     )
     turn.desk.put("bundle", bundle_id, entry)
     if turn.policies is None:
         return
     turn.markets.clear()
-    if (old.state, old.holds, old.flags, old.place) != (entry.state, entry.holds, entry.flags, entry.place):
+    if (_standing(old), old.flags, old.place) != (_standing(entry), entry.flags, entry.place):
         _react(turn, old, entry, view)
     consider_warming(turn, entry, view, fresh=(old.state, old.state_since) != (entry.state, entry.state_since))
 
 
+def _standing(entry: BundleEntry) -> tuple[object, ...]:
+    """What decides whether the account can post."""
+    return entry.state, entry.warmed, entry.holds
+
+
 def _react(turn: Turn, old: BundleEntry, entry: BundleEntry, view: BundleView) -> None:
     _tell(turn, old, entry, view)
-    if entry.state == "banned" and old.state != "banned" and entry.place is not None and view.ban is not None:
+    is_news = old.state != "banned" or old.place is None
+    if entry.state == "banned" and is_news and entry.place is not None and view.ban is not None:
         _count_ban(turn, entry, entry.place, view.ban)
-    moved = (old.state, old.holds) != (entry.state, entry.holds)
-    if moved and (videos := turn.desk.live_on(entry.bundle_id)):
-        turn.work("videos", videos=videos)
+    if _standing(old) != _standing(entry) and turn.desk.live_on(entry.bundle_id):
+        turn.work("videos", bundle_id=entry.bundle_id)
     if entry.place is not None and turn.desk.waiting_at(entry.place) and _is_postable(turn, entry):
         turn.work("place", country=entry.country, platform=entry.platform)
 
@@ -94,6 +100,9 @@ def _tell(turn: Turn, old: BundleEntry, entry: BundleEntry, view: BundleView) ->
     new_holds = set(entry.holds) - set(old.holds)
     if "suspended" in new_holds:
         turn.alert("appeal", f"{name}: an appeal is pending, nothing new is placed there", **about)
+    asked = [step.name for step in turn.bundle(entry.bundle_id).steps[-1:]]
+    if "needs_review" in new_holds and asked != ["ReviewRequested"]:
+        turn.alert("needs_review", f"{name}: how its appeal ended cannot be read", **about)
     if new_holds & {"uncovered", "closed"}:
         turn.alert("flagged", f"{name} is {' and '.join(sorted(new_holds & {'uncovered', 'closed'}))}", **about)
     new_flags = set(entry.flags) - set(old.flags)
@@ -146,18 +155,20 @@ def _count_ban(turn: Turn, entry: BundleEntry, place: Place, ban: Key) -> None:
 
 def consider_warming(turn: Turn, entry: BundleEntry, view: BundleView, *, fresh: bool) -> None:
     """Starts, restarts and watches the warming of an account, as the policy says; `fresh`: its state is a new one."""
-    if turn.policies is None or entry.place is None:
+    if turn.policies is None:
+        return
+    bundle = turn.bundle(entry.bundle_id)
+    if fresh:
+        watch(turn, entry, bundle)
+    if entry.place is None:
         return
     policy = turn.rules.at(*entry.place)
-    bundle = turn.bundle(entry.bundle_id)
     requests = [s for s in bundle.steps if s.name == "WarmingRequested" and s.detail["era"] == entry.era]
     if requests and entry.state in ("created", "ready", "failed"):
         _gate(turn, entry, requests[-1])
     elif requests:
         why = f"the account is {entry.state}"
         turn.move_command(requests[-1].detail["command_id"], "discarded", why, of=("pending", "held"))
-    if fresh:
-        watch(turn, entry, bundle)
     if policy.warming.mode == "none" or UNWARMABLE.intersection(entry.holds):
         return
     if entry.state == "failed" and view.warming_failure is not None:
@@ -267,14 +278,18 @@ def watch(turn: Turn, entry: BundleEntry, bundle: Bundle) -> None:
         ask_for_review(turn, entry, bundle, f"warming since {entry.state_since:%Y-%m-%d}, and no news", about, None)
 
 
-def reconsider(turn: Turn, bundle_ids: list[str]) -> None:
-    """Another look at bundles, after the policies or the mode changed."""
-    now, later = bundle_ids[:SLICE], bundle_ids[SLICE:]
-    turn.load(Bundle.key(name) for name in now)
-    for name in now:
-        _refresh(turn, name)
-        entry = turn.desk.bundle(name)
-        if entry is not None:
-            watch(turn, entry, turn.bundle(name))
-    if later:
-        turn.work("bundles", bundles=later)
+def reconsider_all(turn: Turn, after: str) -> None:
+    """Another look at every bundle, after the policies changed."""
+    part, later = slice_after(turn.desk.bundles(), after, SLICE)
+    turn.load(Bundle.key(name) for name in part)
+    for name in part:
+        reconsider(turn, name)
+    if later is not None:
+        turn.work("bundles", after=later)
+
+
+def reconsider(turn: Turn, bundle_id: str) -> None:
+    _refresh(turn, bundle_id)
+    entry = turn.desk.bundle(bundle_id)
+    if entry is not None:
+        watch(turn, entry, turn.bundle(bundle_id))

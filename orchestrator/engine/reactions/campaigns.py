@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.campaigns.spec import CampaignSpec
-from orchestrator.desk import CampaignEntry
+from orchestrator.desk import CampaignEntry, slice_after
 from orchestrator.domain.campaign import MOVES, Campaign
 from orchestrator.domain.decisions import (
     CampaignCancelled,
@@ -78,11 +78,10 @@ def order(turn: Turn, what: str, campaign_id: str, reason: str | None) -> str | 
     kind = {"pause": CampaignPaused, "resume": CampaignResumed, "cancel": CampaignCancelled}[what]
     turn.record(campaign, kind, reason=reason, actor=turn.person)
     _file(turn, campaign, placing=entry.placing and what != "cancel")
-    open_ = turn.desk.open_of_campaign(campaign_id)
     if what == "cancel":
-        _cancel(turn, open_, reason, turn.person)
+        cancel_videos(turn, campaign_id, reason, turn.person)
     else:
-        turn.work("videos", videos=open_)
+        turn.work("videos", campaign_id=campaign_id)
         if what == "resume":
             turn.work("waiting")
             if entry.placing:
@@ -115,7 +114,7 @@ def place_slice(turn: Turn, campaign_id: str, at: int) -> None:
     spec = CampaignSpec.from_json(campaign.spec)
     existing = campaign.existing
     wanted = wished(turn.desk, spec, dict(existing))
-    shown = {video_id: (bundle_id, day) for video_id, bundle_id, day in campaign.plan}
+    shown = {item["video_id"]: (item["bundle_id"], item["target_day"]) for item in campaign.plan}
     part = wanted[at : at + SLICE]
     turn.load(Video.key(wish.video_id) for wish in part)
     for wish in part:
@@ -182,17 +181,14 @@ def _report(turn: Turn, campaign: Campaign, wanted: tuple[Wish, ...], shown: dic
     complete(turn, campaign.campaign_id)
 
 
-def cancel_videos(turn: Turn, video_ids: list[str], reason: str | None, actor: dict[str, str]) -> None:
-    _cancel(turn, video_ids, reason, actor)
-
-
-def _cancel(turn: Turn, video_ids: list[str], reason: str | None, actor: dict[str, str]) -> None:
-    now, later = video_ids[:SLICE], video_ids[SLICE:]
-    turn.load(Video.key(name) for name in now)
-    for name in now:
+def cancel_videos(turn: Turn, campaign_id: str, reason: str | None, actor: dict[str, str], after: str = "") -> None:
+    """Cancels some of the campaign's videos that are under way, and leaves the others to further messages."""
+    part, later = slice_after(turn.desk.open_of_campaign(campaign_id), after, SLICE)
+    turn.load(Video.key(name) for name in part)
+    for name in part:
         cancel_video(turn, turn.video(name), reason or "its campaign is cancelled", actor)
-    if later:
-        turn.work("cancel", videos=later, reason=reason, actor=actor)
+    if later is not None:
+        turn.work("cancel", campaign_id=campaign_id, reason=reason, actor=actor, after=later)
 
 
 def cancel_video(turn: Turn, video: Video, reason: str | None, actor: dict[str, str]) -> None:

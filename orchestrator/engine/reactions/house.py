@@ -26,9 +26,10 @@ def apply_policies(turn: Turn, text: str) -> str | None:
     turn.apply_policies(policies)
     turn.record(turn.service(), PoliciesApplied, actor=turn.person, text=text, sha256=policies.sha256)
     turn.desk.put("service", "service", msgspec.structs.replace(entry, policies=text))
-    turn.work("bundles", bundles=turn.desk.bundles())
+    turn.work("bundles", after="")
     turn.work("waiting")
     turn.work("release", after=0, country=None, platform=None)
+    turn.work("gates", country=None, platform=None)
     return None
 
 
@@ -51,31 +52,35 @@ def timer(turn: Turn, body: dict[str, Any]) -> None:
         if turn.is_ours(body["video_id"]):
             videos.consider(turn, body["video_id"])
     else:
-        bundles.reconsider(turn, [body["bundle_id"]])
+        bundles.reconsider(turn, body["bundle_id"])
 
 
 def work(turn: Turn, body: dict[str, Any]) -> None:
     """The rest of something big."""
     what = body["work"]
     if what == "videos":
-        videos.consider_all(turn, body["videos"])
+        if "bundle_id" in body:
+            about = turn.desk.live_on(body["bundle_id"])
+        else:
+            about = turn.desk.open_of_campaign(body["campaign_id"])
+        videos.consider_all(turn, about, body)
+    elif what == "gates":
+        videos.consider_all(turn, turn.desk.live_at(body["country"], body["platform"]), body)
     elif what == "hold":
-        videos.hold_content(turn, body["videos"], body["why"])
+        videos.hold_content(turn, body["campaign_id"], body["ref"], body["why"], body["after"])
     elif what == "place":
-        placing.place_waiting(turn, (body["country"], body["platform"]), body.get("videos"))
+        placing.place_waiting(turn, (body["country"], body["platform"]), body.get("after", ""))
     elif what == "waiting":
         for country, platform in turn.desk.places_with_waiting():
             turn.work("place", country=country, platform=platform)
     elif what == "bundles":
-        bundles.reconsider(turn, body["bundles"])
+        bundles.reconsider_all(turn, body["after"])
     elif what == "release":
         outcomes.release(turn, body.get("after", 0), body["country"], body["platform"])
-    elif what == "gates":
-        videos.consider_all(turn, turn.desk.live_at(body["country"], body["platform"]))
     elif what == "campaign":
         campaigns.place_slice(turn, body["campaign_id"], body["at"])
     elif what == "cancel":
-        campaigns.cancel_videos(turn, body["videos"], body["reason"], body["actor"])
+        campaigns.cancel_videos(turn, body["campaign_id"], body["reason"], body["actor"], body["after"])
     elif what == "complete":
         campaigns.complete(turn, body["campaign_id"])
     else:

@@ -27,6 +27,7 @@ from orchestrator.domain.video import Plan, Video
 from orchestrator.engine.reactions import bundles, campaigns, house, outcomes, placing, videos
 from orchestrator.engine.reactions.attempts import ask, plan_of, retry
 from orchestrator.engine.turn import Turn
+from orchestrator.policies import recovery
 
 
 def carry_out(turn: Turn, order: dict[str, Any]) -> str | None:
@@ -105,8 +106,7 @@ def _release(turn: Turn, video: Video, plan: Plan, reason: str | None) -> str | 
         return "the video is not held"
     turn.record(video, VideoReleased, reason=reason, actor=turn.person)
     videos.consider(turn, video.video_id)
-    if plan_of(video).end == "waiting":
-        placing.place_waiting(turn, (plan.wish["country"], plan.wish["platform"]), [video.video_id])
+    placing.place_again(turn, video)
     return None
 
 
@@ -125,7 +125,10 @@ def _retry(turn: Turn, video: Video, plan: Plan, reason: str | None) -> str | No
         return f"the video is {plan.state}: nothing failed"
     bundle = turn.desk.bundle(leg.bundle_id)
     if bundle is None or bundle.state == "banned" or "closed" in bundle.holds:
-        return f"{leg.bundle_id} cannot post it: the account is {'closed' if bundle and bundle.holds else 'banned'}"
+        why = "closed" if bundle is not None and bundle.state != "banned" else "banned"
+        return f"{leg.bundle_id} cannot post it: the account is {why}"
+    if recovery.is_trying(leg):
+        return f"TokPortal is still trying on {leg.bundle_id} itself"
     retry(turn, video, leg, reason or "ordered", leg.failure.key if leg.failure else None, actor=turn.person)
     videos.consider(turn, video.video_id)
     return None
@@ -138,19 +141,18 @@ def _reroute(turn: Turn, video: Video, plan: Plan, to: str | None, reason: str |
     rejected = turn.desk.rejected(wish["campaign_id"], wish["ref"])
     if rejected is not None:
         return f"the platform rejected this content: {rejected}"
-    if plan.end == "abandoned":
-        return "the video is abandoned"
+    leg = plan.live
+    code = str(leg.failure.detail.get("error_code")) if leg is not None and leg.failure is not None else None
+    if code is not None and turn.rules.at(wish["country"], wish["platform"]).failure.action(code) == "stop":
+        return f"the platform rejected this content: {code}"
     shut = turn.desk.market(wish["country"], wish["platform"]).closed_by
     if shut is not None:
         return shut
     choice = placing.choose(turn, video, plan, to=to)
     if choice.bundle_id is None:
         return choice.reason
-    leg = plan.live
     why = reason or "ordered"
-    bundle = turn.desk.bundle(leg.bundle_id) if leg is not None else None
-    is_dead = leg is not None and (leg.failure is not None or (bundle is not None and bundle.state == "banned"))
-    if leg is not None and leg.is_with_vendor and not is_dead:
+    if leg is not None and leg.is_with_vendor and not recovery.is_over(leg, turn.desk.state_of(leg.bundle_id)):
         if leg.is_unanswered:
             return "TokPortal is being asked already whether the account can still post it"
         ask(turn, video, leg, why, None, actor=turn.person)

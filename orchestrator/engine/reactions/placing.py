@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
 import msgspec
 
-from orchestrator.desk import Place, market_name
+from orchestrator.desk import Place, market_name, slice_after
 from orchestrator.domain.decisions import CandidatesJudged, VideoPlanned, VideoRerouted, VideoRescheduled
 from orchestrator.domain.facts import Key
 from orchestrator.domain.house import Market as MarketAggregate
@@ -207,26 +206,29 @@ def _candidates(turn: Turn, choice: Choice, market: Market | None) -> dict[str, 
     return {"judged": {"market": key, "version": judged[1]}, "own": own, "counts": counts}
 
 
-def place_waiting(turn: Turn, place_: Place, video_ids: Sequence[str] | None = None) -> None:
+def place_waiting(turn: Turn, place_: Place, after: str = "") -> None:
     """Tries again for the videos that wait in a market."""
-    if turn.policies is None or turn.desk.market(*place_).closed_by is not None:
+    part, later = slice_after(turn.desk.waiting_at(place_), after, SLICE)
+    turn.load(Video.key(name) for name in part)
+    for name in part:
+        place_again(turn, turn.video(name))
+    if later is not None:
+        turn.work("place", country=place_[0], platform=place_[1], after=later)
+
+
+def place_again(turn: Turn, video: Video) -> None:
+    """Tries again for a video that may wait."""
+    plan = plan_of(video)
+    if turn.policies is None or turn.desk.market(*_place(plan)).closed_by is not None:
         return
-    waiting = turn.desk.waiting_at(place_) if video_ids is None else list(video_ids)
-    now, later = waiting[:SLICE], waiting[SLICE:]
-    turn.load(Video.key(name) for name in now)
-    for name in now:
-        video = turn.video(name)
-        plan = plan_of(video)
-        if plan.end != "waiting" or plan.held is not None or plan.posts:
-            continue
-        campaign = turn.desk.campaign(plan.wish["campaign_id"])
-        if campaign is not None and campaign.status == "paused":
-            continue
-        choice = choose(turn, video, plan)
-        if choice.bundle_id is not None:
-            move(turn, video, plan, None, "an account qualifies now", None)
-    if later:
-        turn.work("place", country=place_[0], platform=place_[1], videos=list(later))
+    if plan.end != "waiting" or plan.held is not None or plan.posts:
+        return
+    campaign = turn.desk.campaign(plan.wish["campaign_id"])
+    if campaign is not None and campaign.status == "paused":
+        return
+    choice = choose(turn, video, plan)
+    if choice.bundle_id is not None:
+        move(turn, video, plan, None, "an account qualifies now", None)
 
 
 def moves_on(turn: Turn, video: Video, plan: Plan, leg: Leg) -> bool:

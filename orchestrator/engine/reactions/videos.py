@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from orchestrator.desk import ContentEntry, content_name
+from orchestrator.desk import ContentEntry, content_name, slice_after
 from orchestrator.domain.facts import Fact, Key, MetricsUpdated, Note
 from orchestrator.domain.video import Leg, Plan, Video
 from orchestrator.engine.reactions import gates, placing
@@ -21,14 +22,14 @@ ROUNDS = 6
 FACTS_OF_LIFE = frozenset({"VideoScheduled", "VideoHandedOver", "UploadStarted", "UploadCompleted"})
 
 
-def consider_all(turn: Turn, video_ids: Sequence[str]) -> None:
-    """Considers some videos now, and leaves the others to further messages."""
-    now, later = video_ids[:SLICE], video_ids[SLICE:]
-    turn.load(Video.key(name) for name in now)
-    for name in now:
+def consider_all(turn: Turn, video_ids: Sequence[str], work: dict[str, Any]) -> None:
+    """Considers some of the videos that `work` is about, and leaves the others to further messages."""
+    part, after = slice_after(video_ids, work.get("after", ""), SLICE)
+    turn.load(Video.key(name) for name in part)
+    for name in part:
         consider(turn, name)
-    if later:
-        turn.work("videos", videos=list(later))
+    if after is not None:
+        turn.work(**{**work, "after": after})
 
 
 def consider(turn: Turn, video_id: str) -> None:
@@ -72,6 +73,7 @@ def _act(turn: Turn, video: Video, plan: Plan) -> tuple[bool, datetime | None]:
     step = recovery.course(
         leg,
         state=bundle.state,
+        ban=bundle.ban,
         holds=bundle.holds,
         policy=policy,
         zone=policy.zone(plan.wish["country"]),
@@ -106,11 +108,12 @@ def on_news(turn: Turn, video: Video, kind: type[Fact], event_id: str) -> None:
     if carrier is None and note in plan.elsewhere:
         text = f"{note.name} of video {video_id} came from {note.bundle_id}, which never carried it"
         turn.alert("wrong_bundle", text, once=f"{video_id}:{note.bundle_id}", **about)
-    elif carrier is not None and carrier.left and note.name in FACTS_OF_LIFE and _is_alive(carrier, note):
+    elif carrier is not None and carrier.left and note.name in FACTS_OF_LIFE and _is_alive(turn, carrier, note):
         live = plan.live
+        is_waiting = plan.end == "waiting"
         text = f"{note.name} on {note.bundle_id}, which video {video_id} was taken from"
         turn.alert("late_news", text, once=f"{video_id}:{note.bundle_id}", **about)
-        if live is not None and not live.is_with_vendor and plan.held is None:
+        if plan.held is None and (is_waiting or (live is not None and not live.is_with_vendor)):
             hold(turn, video, f"signs of life on {note.bundle_id}: it may still be posted there", note.key, why="signs")
     if note.name == "CorrectionsRequested":
         turn.alert("corrections", f"corrections were requested for video {video_id}", once=note.event_id, **about)
@@ -119,11 +122,14 @@ def on_news(turn: Turn, video: Video, kind: type[Fact], event_id: str) -> None:
     consider(turn, video_id)
 
 
-def _is_alive(leg: Leg, note: Note) -> bool:
-    """Whether the fact is a sign of life after the attempt was given up."""
-    failures = [fact.key for fact in leg.facts if fact.name == "PostFailed"]
-    if failures:
-        return note.key > max(failures)
+def _is_alive(turn: Turn, leg: Leg, note: Note) -> bool:
+    """Whether the fact is a sign of life after the failure or the ban for which the attempt was given up."""
+    ends = [fact.key for fact in leg.facts if fact.name == "PostFailed"]
+    bundle = turn.desk.bundle(leg.bundle_id)
+    if bundle is not None and bundle.ban is not None:
+        ends.append(bundle.ban)
+    if ends:
+        return note.key > max(ends)
     return leg.left_at is not None and note.occurred_at > leg.left_at
 
 
@@ -184,16 +190,16 @@ def reject(turn: Turn, campaign_id: str, ref: str, why: str) -> None:
     if turn.desk.rejected(campaign_id, ref) is None:
         turn.desk.put("content", content_name(campaign_id, ref), ContentEntry(campaign_id, ref, why))
     turn.alert("stopped", f"{ref} of {campaign_id}: {why}", once=f"{campaign_id}:{ref}", campaign_id=campaign_id)
-    hold_content(turn, turn.desk.of_content(campaign_id, ref), why)
+    hold_content(turn, campaign_id, ref, why)
 
 
-def hold_content(turn: Turn, video_ids: Sequence[str], why: str) -> None:
-    now, later = video_ids[:SLICE], video_ids[SLICE:]
-    turn.load(Video.key(name) for name in now)
-    for name in now:
+def hold_content(turn: Turn, campaign_id: str, ref: str, why: str, after: str = "") -> None:
+    part, later = slice_after(turn.desk.of_content(campaign_id, ref), after, SLICE)
+    turn.load(Video.key(name) for name in part)
+    for name in part:
         entry = turn.desk.video(name)
         if entry is not None and entry.is_open and not entry.with_vendor and not entry.held:
             hold(turn, turn.video(name), why, None, why="stop")
             consider(turn, name)
-    if later:
-        turn.work("hold", videos=list(later), why=why)
+    if later is not None:
+        turn.work("hold", campaign_id=campaign_id, ref=ref, why=why, after=later)
