@@ -9,25 +9,34 @@ import statistics
 import sys
 from os import cpu_count
 
-from bench import measure
+from bench import brain, measure
 from bench.stage import BACKENDS, Databases, Server, databases
+
+PARTS = ("acceptance", "engine", "visibility", "planning", "bans")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each acceptance measurement (default 3)")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; all where none is named")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each measurement but visibility (default 3)")
     parser.add_argument("--webhooks", type=int, default=40_000, help="webhooks in a turn (default 40,000)")
     parser.add_argument("--messages", type=int, default=60_000, help="messages for engine and projections")
-    parser.add_argument("--only", choices=["acceptance", "engine", "visibility"])
     options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    parts = options.parts or PARTS
     print(f"{platform.machine()}, {cpu_count()} cores, Python {platform.python_version()}, {platform.system()}")
     with databases() as sources:
-        if options.only in (None, "acceptance"):
+        if "acceptance" in parts:
             acceptance(sources, options.rounds, options.webhooks)
-        if options.only in (None, "engine"):
+        if "engine" in parts:
             engine(sources, options.rounds, options.messages)
-        if options.only in (None, "visibility"):
+        if "visibility" in parts:
             visibility(sources)
+        if "planning" in parts:
+            planning(sources, options.rounds)
+        if "bans" in parts:
+            bans(sources)
 
 
 def acceptance(sources: dict[str, Databases], rounds: int, webhooks: int) -> None:
@@ -88,6 +97,28 @@ def visibility(sources: dict[str, Databases]) -> None:
             server.stop()
         p50, p99 = delays[len(delays) // 2] * 1000, delays[int(len(delays) * 0.99)] * 1000
         print(f"{backend:12} p50 {p50:6.0f} ms   p99 {p99:6.0f} ms   of {len(delays)}", flush=True)
+
+
+def planning(sources: dict[str, Databases], rounds: int) -> None:
+    print(
+        f"\nPlanning {brain.VIDEOS:,} videos over {brain.ACCOUNTS:,} accounts in {len(brain.COUNTRIES)} countries, "
+        f"median of {rounds} turns; a further message waits for one step, or two"
+    )
+    print(f"{'':42}{'dry run s':>11}{'start s':>11}{'longest step ms':>18}")
+    campaigns = {"ten videos everywhere": brain.everywhere(), "a row for each": brain.row_by_row()}
+    for backend in BACKENDS:
+        for name, spec in campaigns.items():
+            turns = [brain.planning(sources[backend].new(), spec) for _ in range(rounds)]
+            dry_run, start, longest = (statistics.median(figures) for figures in zip(*turns, strict=True))
+            print(f"{f'{backend}: {name}':42}{dry_run:>11.2f}{start:>11.2f}{longest * 1000:>18.0f}", flush=True)
+
+
+def bans(sources: dict[str, Databases]) -> None:
+    print(f"\nFrom the ban of an account with {brain.ON_AN_ACCOUNT} open videos to the last decision about them")
+    for backend in BACKENDS:
+        seconds = brain.bans(sources[backend].new())
+        p50, p99 = seconds[len(seconds) // 2] * 1000, seconds[int(len(seconds) * 0.99)] * 1000
+        print(f"{backend:12} p50 {p50:6.0f} ms   p99 {p99:6.0f} ms   of {len(seconds)} bans", flush=True)
 
 
 if __name__ == "__main__":

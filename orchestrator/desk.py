@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -114,6 +114,10 @@ class ServiceEntry(msgspec.Struct, omit_defaults=True):
     paused: str | None = None
     policies: str | None = None
     """The text of the policies in force."""
+    spent_on: str | None = None
+    """The last day, UTC, on which something was let go that costs credits."""
+    spent: tuple[tuple[str, int], ...] = ()
+    """What was let go on that day, and its price."""
 
 
 class ContentEntry(msgspec.Struct, omit_defaults=True):
@@ -124,19 +128,20 @@ class ContentEntry(msgspec.Struct, omit_defaults=True):
     reason: str
 
 
+Line = tuple[tuple[datetime, str], ...]
+"""Which videos a name stood for, each from its moment on, in their order."""
+
+
 class JoinEntry(msgspec.Struct, omit_defaults=True):
-    """What a name of TokPortal's stood for, and from when on: a video id of its, or a position of a bundle."""
+    """What a name of TokPortal's stood for: a video id of its, or a slot."""
 
     name: str
-    ours: tuple[tuple[datetime, str], ...]
-
-    def at(self, moment: datetime) -> str:
-        """Whose it was: the last one before the moment, else the first ever."""
-        owner = self.ours[0][1]
-        for since, video_id in self.ours:
-            if since <= moment:
-                owner = video_id
-        return owner
+    ours: Line = ()
+    """By what TokPortal answered when it was configured."""
+    told: Line = ()
+    """By facts that gave our own id beside it: of each video the first moment. It may not be wanted yet."""
+    names: tuple[str, ...] = ()
+    """Of a slot: the vendor's video ids under which it was spoken of."""
 
 
 class ApprovalEntry(msgspec.Struct):
@@ -151,6 +156,7 @@ KINDS: dict[str, Any] = {
     "service": ServiceEntry,
     "content": ContentEntry,
     "join": JoinEntry,
+    "slot": JoinEntry,
     "approval": ApprovalEntry,
 }
 SERVICE = "service"
@@ -200,6 +206,8 @@ class Desk:
         self._waiting_at: defaultdict[Place, set[str]] = defaultdict(set)
         self._of_content: defaultdict[str, set[str]] = defaultdict(set)
         self._open_of_campaign: defaultdict[str, set[str]] = defaultdict(set)
+        self._slots_of: defaultdict[str, set[str]] = defaultdict(set)
+        self._told_of: defaultdict[str, set[str]] = defaultdict(set)
 
     # What is at hand.
 
@@ -279,8 +287,25 @@ class Desk:
         entry: ContentEntry | None = self._entries["content"].get(content_name(campaign_id, ref))
         return entry.reason if entry is not None else None
 
-    def join(self, name: str) -> JoinEntry | None:
-        return self._entries["join"].get(name)
+    def join(self, vendor_id: str) -> JoinEntry:
+        """What a video id of TokPortal's stood for."""
+        found: JoinEntry | None = self._entries["join"].get(vendor_id)
+        return found or JoinEntry(vendor_id)
+
+    def slot(self, name: str) -> JoinEntry:
+        """What a slot stood for."""
+        found: JoinEntry | None = self._entries["slot"].get(name)
+        return found or JoinEntry(name)
+
+    def slot_of(self, vendor_id: str) -> JoinEntry | None:
+        """The slot that TokPortal means by a video id of its, once a fact or an answer has told. Should it have come
+        with several, one that carried a video of ours."""
+        slots = [self.slot(name) for name in sorted(self._slots_of.get(vendor_id, ()))]
+        return min(slots, key=lambda slot: not slot.ours, default=None)
+
+    def told_of(self, video_id: str) -> list[str]:
+        """The vendor's video ids that came with this id of ours."""
+        return sorted(self._told_of.get(video_id, ()))
 
     def is_approved(self, command_id: str) -> bool:
         return command_id in self._entries["approval"]
@@ -318,6 +343,11 @@ class Desk:
         elif kind == "bundle":
             self._replace_bundle(name, old, entry)
             return
+        elif kind == "slot":
+            _relink(self._slots_of, name, old.names if old else (), entry.names if entry else ())
+        elif kind == "join":
+            before, after = ((video_id for _, video_id in one.told) if one else () for one in (old, entry))
+            _relink(self._told_of, name, before, after)
         if entry is not None:
             self._entries[kind][name] = entry
 
@@ -428,3 +458,10 @@ def slice_after(names: Sequence[str], after: str, size: int) -> tuple[list[str],
     first = bisect_right(names, after)
     part = list(names[first : first + size])
     return part, part[-1] if first + size < len(names) else None
+
+
+def _relink(index: defaultdict[str, set[str]], name: str, before: Iterable[str], after: Iterable[str]) -> None:
+    for key in before:
+        index[key].discard(name)
+    for key in after:
+        index[key].add(name)

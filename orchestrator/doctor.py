@@ -15,12 +15,15 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
+from orchestrator.briefing import POLICIES
 from orchestrator.bundled import bundled
 from orchestrator.database import Database
 from orchestrator.database.connection import parse_url
 from orchestrator.database.migrate import current, head
 from orchestrator.database.tables import facts_of_database
+from orchestrator.documents import Refused, decode
 from orchestrator.mask import Mask
+from orchestrator.policies.schema import parse
 from orchestrator.secrets import FOLDER, Secret, known_sandbox_secret, stored_secrets
 from orchestrator.settings import Effective, Mode, Settings
 from orchestrator.webhooks.endpoints import FILE, Endpoints, EndpointsError, load_endpoints
@@ -78,7 +81,7 @@ def examine(settings: Settings) -> list[Finding]:
     """
     mask = Mask(settings.secrets)
     findings: list[Finding] = []
-    for look in (_examine_settings, _examine_files, _examine_database, _examine_webhooks):
+    for look in (_examine_settings, _examine_files, _examine_database, _examine_webhooks, _examine_policies):
         try:
             findings += look(settings, mask)
         except Exception as error:
@@ -292,6 +295,26 @@ def _examine_permissions(folder: Path) -> Iterator[Finding]:
         for path in (folder, *sorted(folder.iterdir())):
             if path.stat().st_mode & 0o077:
                 yield Finding(WARNING, "webhook secrets", f"others may read {path}: run chmod go= {path}")
+
+
+# Policies
+
+
+def _examine_policies(settings: Settings, _: Mask) -> Iterator[Finding]:
+    path = settings.config_dir / POLICIES
+    try:
+        policies = parse(decode(path.read_bytes()))
+    except FileNotFoundError:
+        yield Finding(WARNING, POLICIES, "not there: nothing is decided until policies are in force")
+    except OSError as error:
+        yield Finding(ERROR, POLICIES, f"cannot be read: {error.strerror}")
+    except Refused as error:
+        for problem in error.problems:
+            yield Finding(ERROR, POLICIES, f"line {problem}")
+    else:
+        yield Finding(OK, POLICIES, f"valid: version {policies.sha256[:12]}")
+        for problem in (*policies.warnings, *policies.unheard(settings.environment.get)):
+            yield Finding(WARNING, POLICIES, f"line {problem}")
 
 
 def _reason(error: BaseException) -> str:

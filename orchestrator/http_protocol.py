@@ -11,7 +11,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 FIRST_BYTE_WITHIN = 10.0
 """Seconds from the connection to the first byte of its first request."""
 REQUEST_WITHIN = 3.0
-"""Seconds from the first byte of a request to its last."""
+"""Seconds from the first byte of a webhook to its last; of any other request, to the end of its head."""
+UPLOAD_WITHIN = 30.0
+"""Seconds from the end of its head to the last byte of what is no webhook: a campaign can have many megabytes."""
 SWEEP = 0.2
 """Seconds between two looks for late requests."""
 
@@ -71,6 +73,11 @@ class PunctualProtocol(HttpToolsProtocol):
         self._due = self.loop.time() + REQUEST_WITHIN
         self._is_begun = True
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self._due is not None and not self.scope["path"].startswith("/webhooks/"):
+            self._due = self.loop.time() + UPLOAD_WITHIN
 
     def on_message_complete(self) -> None:
         self._due = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -57,11 +57,10 @@ class Draft:
 
     def order(self, spec: CampaignSpec) -> dict[str, Any]:
         """The order that makes this a draft."""
-        placed = [[item["video_id"], item["bundle_id"], item["target_day"]] for item in self.plan()]
         return {
             "command": "campaign.create",
             "spec": spec.to_json(),
-            "plan": placed,
+            "plan": self.plan(),
             "unmet": self.unmet(),
             "wanted": self.wanted,
         }
@@ -69,9 +68,12 @@ class Draft:
 
 def existing_accounts(desk: Desk, policies: Policies, spec: CampaignSpec) -> dict[str, int]:
     """How many accounts of the campaign's group there are in each of its markets, ready or not."""
-    found = {}
+    found: dict[str, int] = {}
     for target in spec.targets:
         if target.country is None or target.platform is None:
+            continue
+        name = f"{target.country}:{target.platform}"
+        if name in found:
             continue
         accounts = {
             desk.account_of(entry.bundle_id)
@@ -80,18 +82,23 @@ def existing_accounts(desk: Desk, policies: Policies, spec: CampaignSpec) -> dic
             and entry.state != "banned"
             and "closed" not in entry.holds
         }
-        found[f"{target.country}:{target.platform}"] = len(accounts)
+        found[name] = len(accounts)
     return found
 
 
-def wished(desk: Desk, spec: CampaignSpec, existing: dict[str, int]) -> tuple[Wish, ...]:
-    """The videos that the campaign asks for."""
+def wished(
+    desk: Desk, spec: CampaignSpec, existing: Mapping[str, int], first: int = 0, last: int | None = None
+) -> tuple[Wish, ...]:
+    """The videos that the campaign asks for: all, or those from `first` up to `last`."""
 
     def locate(bundle_id: str) -> Place | None:
         entry = desk.bundle(bundle_id)
         return entry.place if entry is not None else None
 
-    return wishes(spec, lambda country, platform, group: existing.get(f"{country}:{platform}", 0), locate)
+    def count(country: str, platform: str, group: str) -> int:
+        return existing.get(f"{country}:{platform}", 0)
+
+    return wishes(spec, count, locate, first, last)
 
 
 def draft(connection: sa.Connection, database: Database, spec: CampaignSpec, now: datetime) -> Draft:

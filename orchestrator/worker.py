@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Protocol
 
 import psycopg
@@ -59,20 +60,29 @@ class Duty(Protocol):
 class Outside:
     """Rings timers, and carries out what the outbox holds."""
 
-    full = 1_000_000
+    full = 1
+    """While there is anything to do it goes on at once: what waits for the engine is not done twice."""
 
     def __init__(self, database: Database, lease: Lease) -> None:
         clock = clock_of(database).microseconds
         executor = Recorder() if os.environ.get(MODE) == "sandbox" else None
+        self._lease = lease
         self._ringer = Ringer(database, clock)
-        self._dispatcher = Dispatcher(database, clock, executor, log_alert)
+        self._dispatcher = Dispatcher(database, clock, executor, log_alert, lease)
 
     def step(self) -> int:
-        return self._ringer.step() + self._dispatcher.step()
+        done = self._ringer.step() + self._dispatcher.step()
+        if done:
+            self._lease.renew()
+        return done
 
     def forget(self) -> None:
         self._ringer.forget()
         self._dispatcher.forget()
+
+    def close(self) -> None:
+        self._ringer.close()
+        self._dispatcher.close()
 
 
 MODE = "ORCHESTRATOR_MODE"
@@ -105,15 +115,12 @@ def run(name: str, url: str) -> None:
     threading.Thread(target=_watch_parent, args=(stopping,), daemon=True).start()
     database = Database(url, connections=CONNECTIONS[name], name=f"orchestrator-{name}")
     lease = Lease(database, name, f"{socket.gethostname()}:{os.getpid()}")
-    try:
-        duty = WORKERS[name](database, lease)
+    with closing(database):
         if name == "outside":
-            with Waker(TICK) as waker:
-                loop(duty, lease, stopping, pause=lambda: waker.wait(RENEW))
+            with closing(Outside(database, lease)) as outside, Waker(TICK) as waker:
+                loop(outside, lease, stopping, pause=lambda: waker.wait(RENEW))
         else:
-            loop(duty, lease, stopping, Traffic(database).is_heavy)
-    finally:
-        database.close()
+            loop(WORKERS[name](database, lease), lease, stopping, Traffic(database).is_heavy)
 
 
 def tune_collector() -> None:
@@ -166,7 +173,7 @@ def loop(
     lease: Lease,
     stopping: threading.Event,
     is_traffic_heavy: Callable[[], bool] = lambda: False,
-    pause: Callable[[], None] | None = None,
+    pause: Callable[[], object] | None = None,
 ) -> None:
     """Steps while the lease is held, and waits for it while somebody else has it. `pause` waits between two steps.
 

@@ -43,7 +43,7 @@ class Campaigns:
         told = [
             (event.originator_id.partition(":")[2], event.topic, _decode(event.state))
             for event in page
-            if event.topic in STATUS or event.topic == "CampaignPlaced"
+            if event.topic in STATUS
         ]
         known = select_by(self._database, campaigns, _NAMES, "campaign_id", sorted({name for name, _, _ in told}))
         rows: dict[str, dict[str, Any]] = {row.campaign_id: dict(row._mapping) for row in known}
@@ -52,10 +52,7 @@ class Campaigns:
                 rows[name] = _drafted(name, event)
             row = rows[name]
             row["changed_at"] = iso(event.timestamp)
-            if topic == "CampaignPlaced":
-                row["unmet"] = _text(event.data["unmet"])
-            else:
-                row["status"], row["reason"] = STATUS[topic], event.reason
+            row["status"], row["reason"] = STATUS[topic], event.reason
         self._pending = [tuple(row[column] for column in _NAMES) for _, row in sorted(rows.items())]
 
     def write(self, connection: sa.Connection) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from orchestrator.database import Database
 from orchestrator.database.tables import countries, videos
-from orchestrator.domain.decisions import BreakerOpened, MarketResumed
+from orchestrator.domain.decisions import BreakerOpened, MarketPaused, MarketResumed
 from orchestrator.log import Stored
 from projections import bundles as bundles_
 from projections import videos as videos_
@@ -23,7 +23,11 @@ POSTABLE = "postable"
 VIDEOS = "videos"
 BREAKER = "breaker"
 OPEN = "open"
-MOVES_OF_BREAKER = {BreakerOpened.TOPIC: 1, MarketResumed.TOPIC: -1}
+PAUSED = "paused"
+Key = tuple[str, str, str, str]
+"""Country, platform, subject and state."""
+
+GATES = {BreakerOpened.TOPIC, MarketPaused.TOPIC, MarketResumed.TOPIC}
 
 _add = Upsert(countries, adding="count")
 
@@ -31,8 +35,6 @@ _add = Upsert(countries, adding="count")
 class _Told(msgspec.Struct):
     country: str
     platform: str
-    breaker: bool = True
-    """Whether the event is about the breaker at all."""
 
 
 class _Event(msgspec.Struct):
@@ -56,12 +58,8 @@ class Countries:
         video_changes: Changes[videos_.Standing],
         bundles: bundles_.Bundles,
     ) -> None:
-        deltas: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
-        for event in page:
-            if event.topic in MOVES_OF_BREAKER:
-                told = _decode(event.state).data
-                if told.breaker:
-                    deltas[told.country, told.platform, BREAKER, OPEN] += MOVES_OF_BREAKER[event.topic]
+        deltas: defaultdict[Key, int] = defaultdict(int)
+        deltas |= self._gates(page)
         moved: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {}
         for name, (before, after) in bundle_changes.items():
             if before == after:
@@ -99,6 +97,27 @@ class Countries:
             place = video.place or places.get(video.bundle_id or "", ("", ""))
             deltas[*place, VIDEOS, video.state] += sign
         self._pending = [(*key, count) for key, count in sorted(deltas.items()) if count]
+
+    def _gates(self, page: Sequence[Stored]) -> dict[Key, int]:
+        """The breakers and pauses that the page opened or ended, as changes of their counts, which are 0 or 1."""
+        now: dict[Key, int] = {}
+        for event in page:
+            if event.topic not in GATES:
+                continue
+            told = _decode(event.state).data
+            breaker, pause = (told.country, told.platform, BREAKER, OPEN), (told.country, told.platform, PAUSED, "")
+            if event.topic == BreakerOpened.TOPIC:
+                now[breaker] = 1
+            elif event.topic == MarketPaused.TOPIC:
+                now[pause] = 1
+            else:
+                now[breaker] = now[pause] = 0
+        if not now:
+            return {}
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(countries).where(countries.c.subject.in_([BREAKER, PAUSED])))
+            before = {row[:4]: int(row[4]) for row in rows}
+        return {gate: count - before.get(gate, 0) for gate, count in now.items()}
 
     def write(self, connection: sa.Connection) -> None:
         _add.execute(connection, self._pending)

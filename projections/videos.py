@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from orchestrator.database import Database
 from orchestrator.database.tables import videos
-from orchestrator.domain.decisions import FactsAdopted, Step, read_note
-from orchestrator.domain.facts import Note
+from orchestrator.domain.decisions import FactsAdopted, FactsReleased, Step, read_key, read_note
+from orchestrator.domain.facts import Key, Note
 from orchestrator.domain.times import iso
 from orchestrator.domain.video import ENDS, OF_LEGS, Video, VideoView, remember, video_view
 from orchestrator.log import Stored, note, step
@@ -25,6 +25,8 @@ NAME = "videos"
 STEPS = frozenset({"VideoRequested", "VideoPlanned", "VideoRerouted", "VideoHeld", "VideoReleased", "Merged"})
 STEPS |= OF_LEGS | ENDS.keys()
 """Of our own events about a video, those that its row depends on."""
+
+Released = frozenset[Key]
 
 _json = msgspec.json.Encoder().encode
 _upsert = Upsert(videos)
@@ -63,7 +65,7 @@ class Videos:
 
     def prepare(self, page: Iterable[Stored]) -> Changes[Standing]:
         born: set[str] = set()
-        told: defaultdict[str, list[Note | Step]] = defaultdict(list)
+        told: defaultdict[str, list[Note | Step | Released]] = defaultdict(list)
         for event in page:
             kind, _, name = event.originator_id.partition(":")
             if kind != "video":
@@ -75,6 +77,8 @@ class Videos:
                 born.add(name)
             elif event.topic == FactsAdopted.TOPIC:
                 told[name] += _adopted(event.state)
+            elif event.topic == FactsReleased.TOPIC:
+                told[name].append(_released(event.state))
             elif event.topic in STEPS and (taken := step(event.topic, event.state)) is not None:
                 told[name].append(taken)
         self._load([name for name in told if name not in born])
@@ -87,11 +91,13 @@ class Videos:
             for part in told.get(name, ()):
                 if isinstance(part, Step):
                     row.steps.append(part)
+                elif isinstance(part, frozenset):
+                    row.notes = [kept for kept in row.notes if kept.key not in part]
                 else:
                     remember(row.notes, part)
             view = video_view(row.notes, row.steps)
             wish = next((taken.detail for taken in row.steps if taken.name == "VideoRequested"), None)
-            merged = next((taken.detail["video_id"] for taken in row.steps if taken.name == "Merged"), None)
+            merged = next((taken.detail["video_id"] for taken in reversed(row.steps) if taken.name == "Merged"), None)
             place = (wish["country"], wish["platform"]) if wish is not None else None
             standing = Standing(view.state, view.bundle_id, place) if merged is None else None
             changes[name] = row.standing, standing
@@ -115,20 +121,26 @@ class Videos:
             self._rows[name] = Row(*memo.decode(packed), standing)
 
 
-class _Adopted(msgspec.Struct):
-    notes: list[Any]
+class _Moved(msgspec.Struct):
+    notes: list[Any] = []
+    keys: list[Any] = []
 
 
-class _Adoption(msgspec.Struct):
-    data: _Adopted
+class _Move(msgspec.Struct):
+    data: _Moved
 
 
-_decode_adoption = msgspec.json.Decoder(_Adoption).decode
+_decode_move = msgspec.json.Decoder(_Move).decode
 
 
 def _adopted(state: bytes) -> list[Note]:
     """The facts of a stranger that turned out to be ours."""
-    return [read_note(written) for written in _decode_adoption(state).data.notes]
+    return [read_note(written) for written in _decode_move(state).data.notes]
+
+
+def _released(state: bytes) -> Released:
+    """The keys of facts that turned out to be about another video."""
+    return frozenset(read_key(written) for written in _decode_move(state).data.keys)
 
 
 def _values(

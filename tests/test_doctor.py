@@ -58,7 +58,9 @@ def execute(url: str, *statements: str | sa.Executable) -> None:
 def test_before_the_first_start(look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 3))
     findings = look(MODE="sandbox")
-    assert levels(findings, "ok") == list(findings)
+    # Search terms, a budget and a channel for alerts are a newcomer's to choose.
+    assert levels(findings, "warning") == ["policies.yaml"]
+    assert levels(findings, "error") == []
     assert "will be made" in findings["database"].detail
     assert "will be made" in findings["data folder"].detail
     assert "one is made" in findings["webhook secrets"].detail
@@ -68,7 +70,9 @@ def test_before_the_first_start(look: Look, tmp_path: Path, monkeypatch: pytest.
 def test_a_migrated_database(look: Look, migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 51, 3))
     findings = look(DATABASE_URL=migrated_url, MODE="live", TOKPORTAL_API_KEY=SECRET, TOKPORTAL_WEBHOOK_SECRET=SECRET)
-    assert levels(findings, "ok") == list(findings)
+    # Search terms, a budget and a channel for alerts are a newcomer's to choose.
+    assert levels(findings, "warning") == ["policies.yaml"]
+    assert levels(findings, "error") == []
     assert "up to date" in findings["schema"].detail
     assert "it will be 'tokportal'" in findings["world"].detail
     if migrated_url.startswith("sqlite"):
@@ -255,6 +259,31 @@ def test_endpoints(look: Look, tmp_path: Path) -> None:
     file.write_text("endpoints:\n  a: {secrets: [b]}\n")
     assert look()["webhooks.yaml"].level == "error"
     assert "webhooks.yaml, line 2: " in look()["webhooks.yaml"].detail
+
+
+# Policies
+
+
+def test_policies(look: Look, tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    file = tmp_path / "config" / "policies.yaml"
+    assert look()["policies.yaml"] == Finding(
+        "warning", "policies.yaml", "not there: nothing is decided until policies are in force"
+    )
+    file.write_text("defaults: {warming: {mode: none}}")
+    assert look()["policies.yaml"].level == "warning"
+    assert "OPS_ALERT_URL is not set" in look()["policies.yaml"].detail
+    (tmp_path / ".env").write_text(f"OPS_ALERT_URL=json://{CANARY}\n")
+    assert look()["policies.yaml"].level == "ok"
+    file.write_text("defaults:\n  warming: {mode: fast}")
+    finding = look()["policies.yaml"]
+    assert finding.level == "error"
+    assert finding.detail.startswith("line 2: defaults.warming.mode: must be one of none, niche, deep, advanced")
+    file.write_bytes(b"a: \xff")
+    assert look()["policies.yaml"].detail == "line 1: this is not UTF-8: save the file as UTF-8"
+    file.unlink()
+    file.mkdir()
+    assert look()["policies.yaml"].detail == "cannot be read: Is a directory"
 
 
 # The whole

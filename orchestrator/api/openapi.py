@@ -112,9 +112,13 @@ def _operation(operation: Operation) -> Document:
     if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
+        as_json = {"schema": operation.body, "example": operation.body_example}
         described["requestBody"] = {
-            "required": False,
-            "content": {"application/json": {"schema": operation.body, "example": operation.body_example}},
+            "required": "required" in operation.body and bool(operation.body["required"]),
+            "content": {
+                name: as_json if name == "application/json" else {"schema": {"type": "string"}}
+                for name in operation.body_types
+            },
         }
     described["responses"] = {
         **{str(status): _answer(answer) for status, answer in operation.answers.items()},

@@ -41,7 +41,8 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One method at one address. `role` None: open to everybody. `problems` are the statuses it may answer besides
-    those that its role, parameters and reads bring with them. What is not `shown` is no part of the document."""
+    those that its role, parameters and reads bring with them. `body` is what its body is as JSON; it may come as any of
+    `body_types`. What is not `shown` is no part of the document."""
 
     method: str
     path: str
@@ -55,6 +56,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: Schema | None = None
     body_example: Any = None
+    body_types: tuple[str, ...] = ("application/json",)
     problems: tuple[int, ...] = ()
     shown: bool = True
 

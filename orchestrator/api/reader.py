@@ -46,6 +46,10 @@ class Reader:
             logger.warning("the database cannot be read: %s", error)
         raise unavailable("The database cannot be read at the moment. Nothing is lost; ask again in a moment.")
 
+    async def compute(self, work: Callable[[], T]) -> T:
+        """What `work` returns, which reads no database but takes its time: webhooks would wait for it as well."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
     def _run(self, query: Callable[[sa.Connection], T]) -> T:
         with self._database.read() as connection:
             return query(connection)

@@ -7,8 +7,10 @@ from typing import Any
 
 from orchestrator.domain import bundle, campaign, video
 from orchestrator.domain.countries import PLATFORMS
+from orchestrator.domain.decisions import OURS
 from orchestrator.journal.inbox import STATUSES
 from orchestrator.journal.journal import KINDS
+from orchestrator.outbox import outbox
 
 JsonSchema = dict[str, Any]
 
@@ -25,6 +27,7 @@ TEXTS: JsonSchema = {"type": "array", "items": TEXT}
 COUNTS: JsonSchema = {"type": "object", "additionalProperties": NUMBER, "description": "number by state"}
 BUNDLE_STATE: JsonSchema = {"type": "string", "enum": list(bundle.STATES)}
 VIDEO_STATE: JsonSchema = {"type": "string", "enum": list(video.STATES)}
+DECISIONS = sorted({kind.decision for kind in OURS.values() if kind.decision is not None})
 STATUS: JsonSchema = {"type": "string", "enum": list(STATUSES)}
 
 
@@ -120,6 +123,7 @@ SCHEMAS: dict[str, JsonSchema] = {
         },
         videos=COUNTS,
         breaker={"type": "string", "enum": ["closed", "open"]},
+        paused={"type": "boolean", "description": "whether a person paused it"},
         position=POSITION,
     ),
     "HistoryItem": record(
@@ -171,6 +175,25 @@ SCHEMAS: dict[str, JsonSchema] = {
         body_truncated={"type": "boolean", "description": "true where the body was cut"},
         position=POSITION,
     ),
+    "Planned": record(
+        optional=["state"],
+        video_id=TEXT,
+        ref=TEXT,
+        bundle_id=TEXT,
+        country=TEXT,
+        platform=TEXT,
+        target_day={"type": ["string", "null"], "format": "date"},
+        state={**VIDEO_STATE, "description": "once the campaign was started"},
+    ),
+    "Unmet": record(video_id=TEXT, ref=TEXT, country=SOME_TEXT, platform=SOME_TEXT, reason=SOME_TEXT),
+    "Plan": record(
+        campaign_id=TEXT,
+        status={"type": "string", "enum": list(campaign.STATUSES)},
+        plan={"type": "array", "items": ref("Planned")},
+        unmet={"type": "array", "items": ref("Unmet")},
+        notes={**TEXTS, "description": "what else to know of the plan"},
+        position=POSITION,
+    ),
     "Campaign": record(
         optional=["plan", "unmet"],
         campaign_id=TEXT,
@@ -186,13 +209,17 @@ SCHEMAS: dict[str, JsonSchema] = {
         progress=record(by_state=COUNTS, by_country=COUNTS, by_day=COUNTS),
         created_at=TIME,
         changed_at=TIME,
-        plan={"type": "array", "items": {"type": "object"}, "description": "where every video goes"},
-        unmet={"type": "array", "items": {"type": "object"}, "description": "what could not be placed, and why"},
+        plan={
+            "type": "array",
+            "items": ref("Planned"),
+            "description": "of one campaign: where its videos go, as drafted, and since the start as it is now",
+        },
+        unmet={"type": "array", "items": ref("Unmet"), "description": "of one campaign: what waits, and why"},
         position=POSITION,
     ),
     "Decision": record(
         position=POSITION,
-        kind=TEXT,
+        kind={"type": "string", "enum": list(DECISIONS)},
         video_id=SOME_TEXT,
         bundle_id=SOME_TEXT,
         from_bundle=SOME_TEXT,
@@ -217,8 +244,8 @@ SCHEMAS: dict[str, JsonSchema] = {
     ),
     "Command": record(
         command_id=TEXT,
-        kind=TEXT,
-        status=TEXT,
+        kind={"type": "string", "enum": list(outbox.KINDS)},
+        status={"type": "string", "enum": list(outbox.STATUSES)},
         reason={**SOME_TEXT, "description": "why it waits, or what came of it"},
         bundle_id=SOME_TEXT,
         video_id=SOME_TEXT,
@@ -230,17 +257,24 @@ SCHEMAS: dict[str, JsonSchema] = {
         price={**SOME_NUMBER, "description": "credits; null for what is free"},
         attempts=NUMBER,
         last_error=SOME_TEXT,
-        not_before=TIME,
+        not_before={**TIME, "description": "when it is sent at the earliest"},
         created_at=TIME,
-        message_id=TEXT,
+        message_id={**TEXT, "description": "the message that caused it"},
         position=POSITION,
     ),
+    "Finding": record(
+        line=NUMBER,
+        column=NUMBER,
+        key={**TEXT, "description": "the dotted path of what it is about; empty for the whole document"},
+        message=TEXT,
+    ),
     "Policies": record(
+        version={**SOME_TEXT, "description": "what decisions call these policies: the SHA-256 of the text"},
         text=SOME_TEXT,
         sha256=SOME_TEXT,
         since=maybe(record(position=POSITION, recorded_at=TIME)),
         actor={"type": ["object", "null"]},
-        warnings={"type": "array", "items": {"type": "object"}},
+        warnings={"type": "array", "items": ref("Finding")},
         position=POSITION,
     ),
     "Projection": record(
@@ -313,6 +347,7 @@ EXAMPLES: dict[str, Any] = {
         "spare": {"2026-11-21": 31, "2026-11-22": 33},
         "videos": {"posted": 40, "scheduled": 6},
         "breaker": "closed",
+        "paused": False,
         "position": 4711,
     },
     "HistoryItem": {
@@ -417,6 +452,7 @@ EXAMPLES["Command"] = {
     "position": 4711,
 }
 EXAMPLES["Policies"] = {
+    "version": "2b72fa199d69e3cbfe57ecae9b2a4c1d71e145e8bbb2859a67aadbe85783c12f",
     "text": "version: 1\n",
     "sha256": "2b72fa199d69e3cbfe57ecae9b2a4c1d71e145e8bbb2859a67aadbe85783c12f",
     "since": {"position": 3, "recorded_at": _AT},

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from orchestrator.campaigns.spec import CampaignSpec, Content, Target
-from orchestrator.documents import Node, Problem, Reader, Refused, load
-from orchestrator.documents.reader import named, suggestion
+from orchestrator.documents import Node, Problem, Reader, Refused, decode, load
+from orchestrator.documents.reader import named, named_key, suggestion, twice
 from orchestrator.domain.countries import PLATFORMS, country_code
 
 MOST_VIDEOS: Final = 10_000
+MOST_TARGETS: Final = 1_000
 MOST_WISHES: Final = 100_000
+MOST_LABELS: Final = 50
 LARGEST: Final = 16 * 1024 * 1024
 """Bytes of a campaign file."""
+LONGEST_NAME: Final = 120
 LONGEST_CAPTION: Final = 2_200
 LONGEST_URL: Final = 2_000
 TYPES: Final = ("video", "carousel", "story")
@@ -46,6 +50,8 @@ def read_document(text: str) -> CampaignSpec:
     root = load(text)
     reader = Reader()
     top = reader.mapping(root, "", TOP)
+    if root.value is not None and not isinstance(root.value, dict):
+        reader.finish()
     spec = _spec(reader, root, top)
     reader.finish()
     return spec
@@ -53,10 +59,8 @@ def read_document(text: str) -> CampaignSpec:
 
 def _spec(reader: Reader, root: Node, top: Mapping[str, Node]) -> CampaignSpec:
     name = _need(reader, root, top, "name")
-    said_name = reader.text(name, "name", longest=120) if name is not None else None
-    if said_name is not None and (not said_name.isprintable() or said_name != said_name.strip()):
-        reader.error(top["name"], "name", "must be printable, without spaces around it")
-    group = reader.text(top["group"], "group", longest=120) if "group" in top else "default"
+    said_name = reader.word(name, "name", longest=LONGEST_NAME) if name is not None else None
+    group = reader.word(top["group"], "group", longest=LONGEST_NAME) if "group" in top else "default"
     starts = reader.day(top["starts"], "starts") if "starts" in top else None
     ends = reader.day(top["ends"], "ends") if "ends" in top else None
     if starts is not None and ends is not None and ends < starts:
@@ -66,10 +70,12 @@ def _spec(reader: Reader, root: Node, top: Mapping[str, Node]) -> CampaignSpec:
     targets = _targets(reader, root, top)
     platforms = {target.platform for target in targets}
     videos = _videos(reader, root, top, platforms)
-    accounts = sum(len(target.bundles or ()) or target.accounts or 1 for target in targets)
+    accounts = (
+        sum(len(t.bundles or ()) or t.accounts or 1 for t in targets) if spread != "one_account" else len(targets)
+    )
     if len(videos) * accounts > MOST_WISHES:
         asked = f"{len(videos):,} videos on {accounts:,} accounts"
-        reader.error(root, "targets", f"asks for {asked}: at most {MOST_WISHES:,} posts in one campaign")
+        reader.error(top["targets"], "targets", f"asks for {asked}: at most {MOST_WISHES:,} posts in one campaign")
     return CampaignSpec(
         name=said_name or "",
         group=group or "default",
@@ -101,10 +107,16 @@ def _stated(reader: Reader, root: Node, top: Mapping[str, Node], key: str) -> bo
 
 def _texts(reader: Reader, node: Node, key: str, known: tuple[str, ...] | None) -> dict[str, str]:
     found = {}
-    for name, member in reader.mapping(node, key, known).items():
-        value = reader.text(member, f"{key}.{name}")
-        if value is not None:
-            found[name] = value
+    members = reader.mapping(node, key, known)
+    if len(members) > MOST_LABELS:
+        reader.error(node, key, f"must have at most {MOST_LABELS} entries, not {len(members):,}")
+        return {}
+    for name, member in members.items():
+        where = f"{key}.{named_key(name)}"
+        said = reader.word(Node(name, member.line, member.column), where, longest=60)
+        value = reader.text(member, where)
+        if said is not None and value is not None:
+            found[said] = value
     return found
 
 
@@ -123,7 +135,8 @@ def _videos(reader: Reader, root: Node, top: Mapping[str, Node], platforms: set[
         if content is None:
             continue
         if content.ref in lines:
-            reader.error(item, f"videos[{index}].ref", f"{content.ref!r} is used in line {lines[content.ref]} already")
+            said = f"{named(content.ref)} is used in line {lines[content.ref]} already"
+            reader.error(item, f"videos[{index}].ref", said)
         lines.setdefault(content.ref, item.line)
         found.append(content)
     return tuple(found)
@@ -132,33 +145,37 @@ def _videos(reader: Reader, root: Node, top: Mapping[str, Node], platforms: set[
 def _content(reader: Reader, node: Node, key: str, platforms: set[str | None]) -> Content | None:
     keys = ("ref", "type", "media", "caption", "captions", "tiktok", "instagram")
     members = reader.mapping(node, key, keys)
-    before = len(reader.problems)
+    before = reader.errors
     for name in ("ref", "media"):
         if name not in members and isinstance(node.value, dict):
             reader.error(node, f"{key}.{name}", "is missing")
-    ref = reader.text(members["ref"], f"{key}.ref") if "ref" in members else None
-    if ref is not None and not ref.isprintable():
-        reader.error(members["ref"], f"{key}.ref", "must be printable")
+    ref = reader.word(members["ref"], f"{key}.ref") if "ref" in members else None
     kind = reader.choice(members["type"], f"{key}.type", TYPES) if "type" in members else "video"
     media = _media(reader, members["media"], f"{key}.media", kind) if "media" in members else None
     caption = None
     if "caption" in members and members["caption"].value is not None:
         caption = reader.text(members["caption"], f"{key}.caption", longest=LONGEST_CAPTION, shortest=0)
-    captions = {}
-    for name, member in reader.mapping(members["captions"], f"{key}.captions").items() if "captions" in members else ():
-        code = country_code(name)
-        if code is None:
-            reader.error(member, f"{key}.captions.{name}", "must be a country as ISO 3166 alpha-2, such as FR")
-        said = reader.text(member, f"{key}.captions.{name}", longest=LONGEST_CAPTION, shortest=0)
-        if code is not None and said is not None:
-            captions[code] = said
+    captions = _captions(reader, members["captions"], f"{key}.captions") if "captions" in members else {}
     tiktok = _tiktok(reader, members.get("tiktok"), f"{key}.tiktok")
     if kind == "carousel" and "tiktok" in platforms and not tiktok.get("sound_url"):
         reader.error(node, f"{key}.tiktok.sound_url", "is missing: a carousel on TikTok needs a sound")
     instagram = _instagram(reader, members.get("instagram"), f"{key}.instagram", kind)
-    if len(reader.problems) > before or ref is None or media is None or kind is None:
+    if reader.errors > before or ref is None or media is None or kind is None:
         return None
     return Content(ref, kind, media, caption, captions, tiktok, instagram)
+
+
+def _captions(reader: Reader, node: Node, key: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, member in reader.mapping(node, key).items():
+        where = f"{key}.{named_key(name)}"
+        code = _country(reader, Node(name, member.line, member.column), where)
+        said = reader.text(member, where, longest=LONGEST_CAPTION, shortest=0)
+        if code is not None and code in found:
+            reader.error(member, where, f"{code} is given twice")
+        if code is not None and said is not None:
+            found[code] = said
+    return found
 
 
 def _tiktok(reader: Reader, node: Node | None, key: str) -> dict[str, Any]:
@@ -206,9 +223,11 @@ def _why_no_url(text: str) -> str | None:
         _ = parts.port
     except ValueError:
         return "must be a URL such as https://cdn.example.com/teaser-1.mp4"
-    if parts.scheme not in ("http", "https") or not host or not text.isprintable() or " " in text:
+    if parts.username or parts.password:
+        return "must not carry a password"
+    if parts.scheme != "https" or not host or not text.isprintable() or " " in text:
         return f"must be a URL such as https://cdn.example.com/teaser-1.mp4, not {named(text)}"
-    return "must not carry a password" if parts.username or parts.password else None
+    return None
 
 
 def _targets(reader: Reader, root: Node, top: Mapping[str, Node]) -> tuple[Target, ...]:
@@ -216,8 +235,9 @@ def _targets(reader: Reader, root: Node, top: Mapping[str, Node]) -> tuple[Targe
     items = reader.sequence(node, "targets") if node is not None else None
     if node is None or items is None:
         return ()
-    if not 1 <= len(items) <= 1_000:
-        reader.error(node, "targets", f"must have 1 to 1,000 entries, not {len(items):,}")
+    if not 1 <= len(items) <= MOST_TARGETS:
+        reader.error(node, "targets", f"must have 1 to {MOST_TARGETS:,} entries, not {len(items):,}")
+        return ()
     found = [_target(reader, item, f"targets[{index}]") for index, item in enumerate(items)]
     return tuple(target for target in found if target is not None)
 
@@ -235,9 +255,9 @@ def _target(reader: Reader, node: Node, key: str) -> Target | None:
     if "accounts" in members:
         accounts = reader.number(members["accounts"], f"{key}.accounts", least=1, most=100_000)
     if "bundles" in members:
-        bundles = reader.each(members["bundles"], f"{key}.bundles", lambda item, name: reader.text(item, name))
-        if bundles is not None and (not bundles or len(set(bundles)) < len(bundles)):
-            reader.error(members["bundles"], f"{key}.bundles", "must name bundles, each once")
+        bundles = reader.words(members["bundles"], f"{key}.bundles")
+        if not members["bundles"].value:
+            reader.error(members["bundles"], f"{key}.bundles", "must name a bundle; leave it out for any account")
     if "accounts" in members and "bundles" in members:
         reader.error(members["accounts"], f"{key}.accounts", "give either accounts or bundles, not both")
     return Target(country, platform, accounts, bundles)
@@ -269,36 +289,52 @@ def read_csv(
 
     Raises `Refused` with the problems of every row; a problem's line is the line of the file.
     """
-    reader = Reader()
-    start = Node(None, 1, 1)
     if len(data) > LARGEST:
         raise Refused([Problem("error", 1, 1, "", f"the file is larger than {LARGEST // 1024 // 1024} MiB")])
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise Refused([Problem("error", line, 1, "", "is not UTF-8: save the file as CSV UTF-8")]) from None
-    _check_settings(reader, start, name, starts, ends)
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    text = decode(data)
+    reader = Reader()
+    start = Node(None, 1, 1)
+    reader.word(Node(name, 1, 1), "name", longest=LONGEST_NAME)
+    reader.word(Node(group, 1, 1), "group", longest=LONGEST_NAME)
+    for key, day in (("starts", starts), ("ends", ends)):
+        if day is not None:
+            reader.day(Node(day.isoformat(), 1, 1), key)
+    if starts is not None and ends is not None and ends < starts:
+        reader.error(start, "ends", f"is before the campaign starts, on {starts}")
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     contents: dict[str, tuple[int, Content]] = {}
     targets: dict[Target, int] = {}
-    line = 1
+    line = number = 0
     try:
         header = [column.strip() for column in next(rows, [])]
+        line = rows.line_num
         if not _check_header(reader, start, header):
             reader.finish()
         for row in rows:
-            first, line = line + 1, rows.line_num
+            node, line = Node(None, line + 1, 1), rows.line_num
             if not any(cell.strip() for cell in row):
                 continue
-            if len(targets) >= MOST_VIDEOS:
-                reader.error(Node(None, first, 1), "", f"has more than {MOST_VIDEOS:,} rows")
+            number += 1
+            if number > MOST_VIDEOS:
+                reader.error(node, "", f"is one row too many: a file has at most {MOST_VIDEOS:,}")
                 break
-            place = (country, platform)
-            _row(reader, Node(None, first, 1), header, row, contents, targets, place)
+            found = _row(reader, node, header, row, country, platform)
+            if found is None:
+                continue
+            content, target = found
+            known = contents.setdefault(content.ref, (node.line, content))
+            if known[1] != content:
+                reader.error(node, "ref", f"{named(content.ref)} has another media or caption in line {known[0]}")
+            if target in targets:
+                reader.error(node, "ref", f"says the same as line {targets[target]}: one row for each post")
+            if target.target_day is not None and not (starts or date.min) <= target.target_day <= (ends or date.max):
+                reader.error(node, "target_day", f"is not within the campaign, {starts or ''}..{ends or ''}")
+            targets.setdefault(target, node.line)
     except csv.Error as error:
-        reader.error(Node(None, rows.line_num or 1, 1), "", f"cannot be read as CSV: {error}")
-    if not targets and not reader.problems:
+        # The rest cannot be told apart into rows.
+        hint = "is a quotation mark missing, or one too many?"
+        reader.error(Node(None, line + 1, 1), "", f"cannot be read as CSV ({error}): {hint}")
+    if not number and not reader.errors:
         reader.error(start, "", "has no rows")
     reader.finish()
     return CampaignSpec(
@@ -314,71 +350,57 @@ def read_csv(
     )
 
 
-def _check_settings(reader: Reader, node: Node, name: str, starts: date | None, ends: date | None) -> None:
-    if not 1 <= len(name) <= 120 or not name.isprintable() or name != name.strip():
-        reader.error(node, "name", "must have 1 to 120 printable characters, without spaces around them")
-    if starts is not None and ends is not None and ends < starts:
-        reader.error(node, "ends", f"is before the campaign starts, on {starts}")
+def _delimiter(text: str) -> str:
+    """What stands between the names of the columns. Where the comma is used in numbers, tables are saved with
+    semicolons, or tabs."""
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    return max(",;\t", key=first.count)
 
 
 def _check_header(reader: Reader, node: Node, header: list[str]) -> bool:
-    before = len(reader.problems)
+    before = reader.errors
     for column in header:
         if column not in COLUMNS:
             which = suggestion(column, COLUMNS) or f"; the columns are {', '.join(COLUMNS)}"
-            reader.error(node, column[:60], f"there is no such column{which}")
-    if len(set(header)) < len(header):
-        reader.error(node, "", "names a column twice in its first line")
+            reader.error(node, named_key(column), f"there is no such column{which}")
+    for column in twice(header):
+        reader.error(node, named_key(column), "is named twice in the first line")
     for column in ("ref", "media"):
         if column not in header:
             reader.error(node, column, "is missing in the first line, which names the columns")
-    return len(reader.problems) == before
+    return reader.errors == before
 
 
 def _row(
-    reader: Reader,
-    node: Node,
-    header: list[str],
-    row: list[str],
-    contents: dict[str, tuple[int, Content]],
-    targets: dict[Target, int],
-    place: tuple[str | None, str | None],
-) -> None:
+    reader: Reader, node: Node, header: list[str], row: list[str], country: str | None, platform: str | None
+) -> tuple[Content, Target] | None:
     if len(row) != len(header):
         reader.error(node, "", f"has {len(row)} cells; the first line names {len(header)} columns")
-        return
-    before = len(reader.problems)
-    cells = {column: cell.strip() or None for column, cell in zip(header, row, strict=True)}
-    for column, cell in cells.items():
-        if cell is not None and "\0" in cell:
-            reader.error(node, column, "has a character that cannot be stored")
-    ref, media, caption = cells["ref"], cells["media"], cells.get("caption")
-    if ref is None or len(ref) > 200 or not ref.isprintable():
-        reader.error(node, "ref", "must have 1 to 200 printable characters")
-    if media is None or (problem := _why_no_url(media)) is not None or len(media) > LONGEST_URL:
-        reader.error(node, "media", "is missing" if media is None else problem or "is too long")
-    if caption is not None and len(caption) > LONGEST_CAPTION:
-        reader.error(node, "caption", f"must have at most {LONGEST_CAPTION:,} characters, not {len(caption):,}")
-    bundle_id = cells.get("bundle_id")
-    said_country = cells.get("country") or (place[0] if bundle_id is None else None)
-    said_platform = cells.get("platform") or (place[1] if bundle_id is None else None)
-    code = _country(reader, Node(said_country, node.line, 1), "country") if said_country is not None else None
-    if said_platform is not None and said_platform not in PLATFORMS:
-        reader.error(node, "platform", f"must be one of {', '.join(sorted(PLATFORMS))}, not {named(said_platform)}")
-    if bundle_id is None and (said_country is None or said_platform is None):
-        missing = "country" if said_country is None else "platform"
-        reader.error(node, missing, "is missing, and no bundle_id tells it")
-    day = cells.get("target_day")
-    target_day = reader.day(Node(day, node.line, 1), "target_day") if day is not None else None
-    if len(reader.problems) > before or ref is None or media is None:
-        return
+        return None
+    before = reader.errors
+    cells = {column: cell.strip() for column, cell in zip(header, row, strict=True)}
+    found = {column: Node(cell, node.line, 1) for column, cell in cells.items() if cell}
+    for column in ("ref", "media"):
+        if column not in found:
+            reader.error(node, column, "is missing")
+    ref = reader.word(found["ref"], "ref") if "ref" in found else None
+    media = _url(reader, found["media"], "media") if "media" in found else None
+    caption = reader.text(found["caption"], "caption", longest=LONGEST_CAPTION) if "caption" in found else None
+    bundles = None
+    if "bundle_id" in found:
+        # Its country and platform are what TokPortal says of it, unless the row itself insists.
+        bundle_id, country, platform = reader.word(found["bundle_id"], "bundle_id"), None, None
+        bundles = (bundle_id,) if bundle_id is not None else None
+    if "country" in found:
+        country = _country(reader, found["country"], "country")
+    elif country is None and "bundle_id" not in found:
+        reader.error(node, "country", "is missing, and no bundle_id tells it")
+    if "platform" in found:
+        platform = reader.choice(found["platform"], "platform", sorted(PLATFORMS))
+    elif platform is None and "bundle_id" not in found:
+        reader.error(node, "platform", "is missing, and no bundle_id tells it")
+    target_day = reader.day(found["target_day"], "target_day") if "target_day" in found else None
+    if reader.errors > before or ref is None or media is None:
+        return None
     content = Content(ref, "video", media, caption, {}, {}, {"content_type": "reel"})
-    known = contents.setdefault(ref, (node.line, content))
-    if known[1] != content:
-        reader.error(node, "ref", f"{ref!r} has another media or caption in line {known[0]}")
-        return
-    bundles = (bundle_id,) if bundle_id is not None else None
-    target = Target(code, said_platform, None if bundles else 1, bundles, ref, target_day)
-    if target in targets:
-        reader.error(node, "ref", f"says the same as line {targets[target]}: one row for each post")
-    targets.setdefault(target, node.line)
+    return content, Target(country, platform, None if bundles else 1, bundles, ref, target_day)

@@ -53,7 +53,7 @@ class CampaignSpec(msgspec.Struct, frozen=True):
     @property
     def campaign_id(self) -> str:
         """Derived from the name: one name, one campaign."""
-        return "cmp_" + uuid.uuid5(NAMESPACE, self.name).hex
+        return id_of(self.name)
 
     @property
     def digest(self) -> str:
@@ -69,6 +69,11 @@ class CampaignSpec(msgspec.Struct, frozen=True):
     def from_json(cls, value: Mapping[str, Any]) -> CampaignSpec:
         """Raises `msgspec.ValidationError` for what is none."""
         return msgspec.convert(value, cls)
+
+
+def id_of(name: str) -> str:
+    """The id of the campaign of this name."""
+    return "cmp_" + uuid.uuid5(NAMESPACE, name).hex
 
 
 def _encode(value: Any) -> bytes:

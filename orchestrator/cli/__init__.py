@@ -10,8 +10,16 @@ def main() -> None:
     # What a command needs is imported only when it runs: `orchestrator --help` should not wait for a web server.
     import typer
 
-    from orchestrator.cli.app import app, explain
+    from orchestrator.cli.app import app
+    from orchestrator.cli.explain import explain
+    from orchestrator.cli.show import safe
 
+    try:
+        "".join(sys.argv).encode()
+    except UnicodeEncodeError:
+        # It could be neither stored nor printed.
+        sys.stderr.write("orchestrator: the command line is not UTF-8\n")
+        sys.exit(2)
     code: object = 0
     try:
         code = app(standalone_mode=False, prog_name="orchestrator")
@@ -26,6 +34,6 @@ def main() -> None:
         sentence = explain(error)
         if sentence is None:
             raise
-        sys.stderr.write(f"orchestrator: {sentence}\n")
+        sys.stderr.write("\n".join(map(safe, f"orchestrator: {sentence}\n".split("\n"))))
         code = 2
     sys.exit(code if isinstance(code, int) else 0)

@@ -8,6 +8,8 @@ import msgspec
 import typer
 
 from orchestrator.cli import show
+from orchestrator.cli.options import Json
+from orchestrator.cli.reading import load_settings
 
 simulate = typer.Typer(help="Send signed synthetic webhooks to any URL.", no_args_is_help=True)
 
@@ -20,14 +22,12 @@ SigningSecret = Annotated[
 ]
 DialectName = Annotated[str, typer.Option("--dialect", help="article, or public (2026-05-25).")]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same messages.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON for programs in place of a table.")]
 Share = typer.Option(min=0, max=1)
 
 
 def _target(url: str | None, secret: str | None) -> tuple[str, str]:
     if url is not None and secret is not None:
         return url, secret
-    from orchestrator.cli.app import load_settings
     from orchestrator.secrets import known_sandbox_secret
     from orchestrator.service import webhook_secrets
 

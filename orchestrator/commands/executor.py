@@ -1,8 +1,9 @@
 """The far end of the outbox.
 
 It asks the engine, by message, whether commands that are due may be sent, executes those that the engine let go, and
-reports what came of them. Attempts are counted before the call. What was counted and never reported, because this
-process died meanwhile, has an unknown outcome and is not simply repeated.
+reports what came of each. What came to nothing goes back to the engine, which judges it again before the next attempt.
+Attempts are counted before the call. Where it is not known what came of the last one, because the answer was lost or
+this process died meanwhile, TokPortal is asked what it has of the command before anything is repeated.
 """
 
 from __future__ import annotations
@@ -11,32 +12,45 @@ import hashlib
 import logging
 import random
 import secrets
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
+import sqlalchemy as sa
 
-from orchestrator.database import Database
+from orchestrator.database import Database, Lease
+from orchestrator.database.tables import desk
+from orchestrator.desk import SERVICE, read_service
+from orchestrator.domain.times import iso
 from orchestrator.journal.journal import DISPATCH, LIVE, RESULT, Journal, Message
 from orchestrator.outbox import Command, Outbox
-from orchestrator.outbox.outbox import DEAD, DONE
+from orchestrator.outbox.outbox import DEAD, DONE, RUNNING, UNKNOWN
 
 logger = logging.getLogger(__name__)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-AT_ONCE = 100
+AT_ONCE = 50
+"""Commands that are let go and not yet done. What is not let go can still be held, or taken back."""
 MOST_ATTEMPTS = 8
+"""Then it is dead. A person may grant as many again."""
 FIRST_WAIT = timedelta(seconds=2)
 LONGEST_WAIT = timedelta(minutes=15)
-ASK_AGAIN = 5_000_000
-"""Microseconds after which a question that nobody answered is put again."""
+TURN = 1.0
+"""Seconds after which a step ends, so that timers and alerts are not kept waiting by calls that take long."""
+ASK_AGAIN = 10.0
+"""Seconds after which a question that nobody answered is put again."""
+
+REFUSED = "refused"
+AGAIN = "again"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a command: `done`, `refused` (with the vendor's code) or `unknown`."""
+    """What came of a command: `done`, `refused` (with the vendor's code), `unknown`; or, as it is reported of what came
+    to nothing, `again`, and `dead` where that happened too often."""
 
     outcome: str
     code: str | None = None
@@ -53,8 +67,9 @@ class Executor(Protocol):
         """Raises `TryAgain`."""
         ...
 
-    def look_up(self, command: Command) -> Outcome:
-        """What became of a command that was sent, and whose answer was lost."""
+    def look_up(self, command: Command) -> Outcome | None:
+        """What became of a command that may have been sent before; None if TokPortal has nothing of it, so that it may
+        be sent. Raises `TryAgain` where TokPortal does not answer."""
         ...
 
 
@@ -67,17 +82,18 @@ class Recorder:
             command.kind,
             extra={"command_id": command.command_id, "bundle_id": command.bundle_id, "video_id": command.video_id},
         )
-        return Outcome("done", data={"slot": "unknown"} if command.kind == "look_up_slot" else {})
+        return Outcome(DONE, data={"slot": "unknown"} if command.kind == "look_up_slot" else {})
 
-    def look_up(self, command: Command) -> Outcome:
-        return self.execute(command)
+    def look_up(self, command: Command) -> Outcome | None:
+        """It remembers nothing, and recording something twice does no harm."""
+        return None
 
 
 class Dispatcher:
-    """One step: ask for what is due, execute what was let go, deliver alerts.
+    """One step: deliver alerts, ask for what is due, carry out what was let go, look up what became of the rest.
 
-    `executor` None: nothing is sent to TokPortal; alerts are delivered all the same. `deliver` tells people, and
-    raises `TryAgain`.
+    `executor` None: nothing is sent to TokPortal; alerts are delivered all the same. `deliver` tells people; an alert
+    that it fails to deliver is tried again. `lease` None is for tests that are alone with their database.
     """
 
     def __init__(
@@ -86,119 +102,178 @@ class Dispatcher:
         clock: Callable[[], int],
         executor: Executor | None,
         deliver: Callable[[Command], None],
+        lease: Lease | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._executor = executor
         self._deliver = deliver
+        self._lease = lease
         self._outbox = Outbox(database)
         self._journal = Journal(database)
-        self._asked: dict[str, int] = {}
-        self._reported: set[str] = set()
-        self._begun = False
+        self._asked: dict[str, float] = {}
+        self._reported: set[tuple[str, str]] = set()
+        """Commands, and the status that they had when they were reported: they keep it until the engine has taken the
+        report."""
+        self._line: dict[str, None] = {}
+        """What is to be carried out, the longest known first: an old bundle's commands do not pass over a new one's."""
 
     def close(self) -> None:
         self._journal.close()
 
     def forget(self) -> None:
-        """To be called when the lease was lost: another may have executed what was running."""
+        """To be called when the lease was lost or a step failed: what is stored says how to go on."""
         self._asked.clear()
         self._reported.clear()
-        self._begun = False
+        self._line.clear()
 
     def step(self) -> int:
         """How much there was to do."""
-        now = self._clock()
-        done = self._alerts(now)
-        if self._executor is not None:
-            done += self._ask(now) + self._execute(now, self._executor)
-        return done
+        return self._alerts() + self._ask() + self._carry_out()
 
-    def _ask(self, now: int) -> int:
+    # Commands.
+
+    def _ask(self) -> int:
+        if self._executor is None:
+            return 0
         with self._database.read() as connection:
-            ready = self._outbox.ready(connection, now, AT_ONCE)
-        asked = {name: at for name, at in self._asked.items() if now - at < ASK_AGAIN}
-        new = [command.command_id for command in ready if command.command_id not in asked]
+            room = AT_ONCE - len(self._outbox.under_way(connection, self._clock()))
+            ready = self._outbox.ready(connection, self._clock(), room) if room > 0 else []
+        now = time.monotonic()
+        self._asked = {name: at for name, at in self._asked.items() if name in ready and now - at < ASK_AGAIN}
+        new = [name for name in ready if name not in self._asked]
         if new:
-            self._journal.append([_message(DISPATCH, {"command_ids": new}, secrets.token_hex(16), now)])
-        self._asked = asked | dict.fromkeys(new, now)
+            self._journal.append([_message(DISPATCH, {"command_ids": new}, self._clock())])
+            self._asked |= dict.fromkeys(new, now)
+            # Whatever is let go from here on is another attempt than the one that was reported.
+            self._reported -= {(name, RUNNING) for name in new}
         return len(new)
 
-    def _execute(self, now: int, executor: Executor) -> int:
+    def _carry_out(self) -> int:
         with self._database.read() as connection:
-            running = self._outbox.running(connection, now, AT_ONCE)
-        # What was reported stays `running` until the engine has taken the report; what was postponed comes again.
-        self._reported &= {command.command_id for command in running if command.last_error is None}
-        running = [command for command in running if command.command_id not in self._reported]
-        if running:
-            self._count(running)
-            reports = [report for command in running if (report := self._run(command, executor)) is not None]
-            self._journal.append(reports)
-            self._reported.update(command.command_id for command in running)
-        self._begun = True
-        return len(running)
+            found = {command.command_id: command for command in self._outbox.under_way(connection, self._clock())}
+            paused = _paused(connection) if found else None
+        self._reported &= {(name, command.status) for name, command in found.items()}
+        open_ = [name for name, command in found.items() if (name, command.status) not in self._reported]
+        self._line = dict.fromkeys([*(name for name in self._line if name in open_), *open_])
+        until = time.monotonic() + TURN
+        done = 0
+        for name in list(self._line):
+            self._attempt(found[name], paused)
+            del self._line[name]
+            done += 1
+            if time.monotonic() >= until:
+                break
+        return done
 
-    def _count(self, commands: Sequence[Command]) -> None:
+    def _attempt(self, command: Command, paused: str | None) -> None:
+        if self._executor is not None and (command.is_in_doubt or paused is None):
+            self._count(command)
+            outcome = self._outcome(self._executor, command, may_send=paused is None and command.status == RUNNING)
+        elif command.is_in_doubt:
+            if command.status == UNKNOWN:
+                return
+            outcome = Outcome(UNKNOWN, message="it was interrupted, and this mode does not ask TokPortal")
+        else:
+            # It was let go, and before it was begun everything was stopped.
+            outcome = Outcome(AGAIN, message=paused or "this mode sends nothing to TokPortal")
+        if outcome.outcome != DONE:
+            self._put_off(command, outcome)
+            if outcome.outcome == UNKNOWN and command.status == UNKNOWN:
+                return
+        self._journal.append([_message(RESULT, self._report(command, outcome), self._clock())])
+        self._reported.add((command.command_id, command.status))
+
+    def _count(self, command: Command) -> None:
         with self._database.write() as connection:
-            for command in commands:
-                self._outbox.count_attempt(connection, command.command_id)
+            if self._lease is not None:
+                self._lease.fence(connection)
+            self._outbox.count_attempt(connection, command.command_id)
 
-    def _run(self, command: Command, executor: Executor) -> Message | None:
-        """The report of what came of the command; None if it is to be tried again."""
-        was_interrupted = command.attempts > 0 and command.last_error is None and not self._begun
+    def _outcome(self, executor: Executor, command: Command, *, may_send: bool) -> Outcome:
         attempt = command.attempts + 1
+        doubt = command.is_in_doubt
         try:
-            outcome = executor.look_up(command) if was_interrupted else executor.execute(command)
+            if doubt:
+                found = executor.look_up(command)
+                if found is not None:
+                    return found
+                doubt = False
+            if not may_send:
+                return Outcome(AGAIN, message="TokPortal has nothing of it")
+            return executor.execute(command)
         except TryAgain as error:
-            if attempt < MOST_ATTEMPTS:
-                self._postpone(command, attempt, str(error))
-                return None
-            outcome = Outcome("dead", message=f"{attempt} attempts failed, the last one: {error}")
+            if doubt:
+                return Outcome(UNKNOWN, message=str(error))
+            if attempt % MOST_ATTEMPTS:
+                return Outcome(AGAIN, message=str(error))
+            return Outcome(DEAD, message=f"{attempt} attempts failed, the last one: {error}")
         except Exception as error:
             logger.exception("command %s failed in a way nobody expected", command.command_id)
-            outcome = Outcome("unknown", message=f"{type(error).__name__}: {error}")
-        now = self._clock()
-        report = {
+            return Outcome(UNKNOWN, message=f"{type(error).__name__}: {error}")
+
+    def _put_off(self, command: Command, outcome: Outcome) -> None:
+        said = None if outcome.outcome == UNKNOWN else outcome.message or outcome.code
+        with self._database.write() as connection:
+            self._outbox.put_off(connection, command.command_id, self._clock() + _wait(command), said)
+
+    def _report(self, command: Command, outcome: Outcome) -> dict[str, Any]:
+        return {
             "command_id": command.command_id,
-            "attempt": attempt,
+            "attempt": command.attempts + 1,
             "outcome": outcome.outcome,
             "code": outcome.code,
             "message": outcome.message,
             "data": outcome.data,
-            "answered_at": (EPOCH + timedelta(microseconds=now)).isoformat(),
+            "answered_at": iso(EPOCH + timedelta(microseconds=self._clock())),
         }
-        name = hashlib.sha256(f"result\0{command.command_id}\0{attempt}".encode()).hexdigest()[:32]
-        return _message(RESULT, report, name, now)
 
-    def _postpone(self, command: Command, attempt: int, error: str) -> None:
-        """Back-off with full jitter, seeded by the command so that it can be told beforehand."""
-        longest = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT)
-        wait = random.Random(f"{command.command_id}:{attempt}").random() * longest
-        at = self._clock() + wait // timedelta(microseconds=1)
-        with self._database.write() as connection:
-            self._outbox.postpone(connection, command.command_id, at, error)
+    # Alerts. Nothing is decided by them, so whoever delivers them settles them.
 
-    def _alerts(self, now: int) -> int:
+    def _alerts(self) -> int:
         with self._database.read() as connection:
-            alerts = self._outbox.alerts(connection, now, AT_ONCE)
-        settled: list[tuple[str, str, str | None]] = []
-        if alerts:
-            self._count(alerts)
+            alerts = self._outbox.alerts(connection, self._clock(), AT_ONCE)
+        until = time.monotonic() + TURN
+        done = 0
         for alert in alerts:
-            try:
-                self._deliver(alert)
-                settled.append((alert.command_id, DONE, None))
-            except TryAgain as error:
-                attempt = alert.attempts + 1
-                if attempt < MOST_ATTEMPTS:
-                    self._postpone(alert, attempt, str(error))
-                else:
-                    settled.append((alert.command_id, DEAD, str(error)))
-        if settled:
-            with self._database.write() as connection:
-                for command_id, status, problem in settled:
-                    self._outbox.settle_alert(connection, command_id, status, problem)
-        return len(alerts)
+            self._count(alert)
+            self._tell(alert)
+            done += 1
+            if time.monotonic() >= until:
+                break
+        return done
+
+    def _tell(self, alert: Command) -> None:
+        problem = None
+        try:
+            self._deliver(alert)
+        except TryAgain as error:
+            problem = str(error)
+        except Exception as error:
+            # One that cannot be told must not keep the others, and the commands, waiting.
+            logger.exception("alert %s failed in a way nobody expected", alert.command_id)
+            problem = f"{type(error).__name__}: {error}"
+        with self._database.write() as connection:
+            if problem is None:
+                self._outbox.settle_alert(connection, alert.command_id, DONE, None)
+            elif (alert.attempts + 1) % MOST_ATTEMPTS:
+                self._outbox.put_off(connection, alert.command_id, self._clock() + _wait(alert), problem)
+            else:
+                self._outbox.settle_alert(connection, alert.command_id, DEAD, problem)
+
+
+def _wait(command: Command) -> int:
+    """Back-off with full jitter, in microseconds, seeded by the command so that it can be told beforehand."""
+    attempt = command.attempts + 1
+    longest = min(FIRST_WAIT * (1 << min(attempt, 16)), LONGEST_WAIT)
+    wait = random.Random(f"{command.command_id}:{attempt}").random() * longest
+    return wait // timedelta(microseconds=1)
+
+
+def _paused(connection: sa.Connection) -> str | None:
+    """Why everything is paused, if it is."""
+    query = sa.select(desk.c.body).where(desk.c.kind == SERVICE, desk.c.name == SERVICE)
+    return read_service(connection.execute(query).scalar_one_or_none()).paused
 
 
 def log_alert(alert: Command) -> None:
@@ -206,10 +281,10 @@ def log_alert(alert: Command) -> None:
     logger.warning("ALERT %s: %s", alert.body["alert"], alert.body["text"], extra={"command_id": alert.command_id})
 
 
-def _message(kind: str, body: dict[str, Any], name: str, now: int) -> Message:
+def _message(kind: str, body: dict[str, Any], now: int) -> Message:
     text = msgspec.json.encode(body)
     return Message(
-        message_id=f"msg_{name}",
+        message_id=f"msg_{secrets.token_hex(16)}",
         kind=kind,
         endpoint="commands",
         mode=LIVE,

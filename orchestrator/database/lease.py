@@ -26,7 +26,10 @@ class Lease:
         self.token: int | None = None
 
     def acquire(self) -> bool:
-        """Takes the lease if it is free, expired or ours already."""
+        """Takes the lease if it is free, expired or ours already.
+
+        To take it again is no sign of work: a worker whose every step fails does that too.
+        """
         with self._database.write() as connection:
             now = self._database.now(connection)
             # Two may ask for a lease that nobody ever had: both find the row that one of them has made.
@@ -46,11 +49,10 @@ class Lease:
                 self.token = None
                 return False
             token: int = row.token + 1
-            connection.execute(
-                leases.update()
-                .where(leases.c.name == self.name)
-                .values(holder=self.holder, token=token, expires_at=now + TERM, ticked_at=now)
-            )
+            taken = {"holder": self.holder, "token": token, "expires_at": now + TERM}
+            if row.holder != self.holder:
+                taken["ticked_at"] = now
+            connection.execute(leases.update().where(leases.c.name == self.name).values(taken))
         self.token = token
         return True
 

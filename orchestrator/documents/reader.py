@@ -4,6 +4,8 @@ right."""
 from __future__ import annotations
 
 import difflib
+import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MOST = 100
 """Problems that are told; of more only the number."""
+KEPT = 10_000
+"""Problems that are remembered, so that a file that is all wrong costs no more than its size."""
+_DAY = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,24 +48,30 @@ class Reader:
     """Collects what is wrong while a document is read. Every reading method returns None where it found a problem."""
 
     def __init__(self) -> None:
-        self.problems: list[Problem] = []
+        self.errors = 0
+        """How many there are."""
+        self._errors: list[Problem] = []
+        self._warnings: list[Problem] = []
 
     def error(self, node: Node, key: str, message: str) -> None:
-        self.problems.append(Problem("error", node.line, node.column, key, message))
+        self.errors += 1
+        if len(self._errors) < KEPT:
+            self._errors.append(Problem("error", node.line, node.column, key, message))
 
     def warn(self, node: Node, key: str, message: str) -> None:
-        self.problems.append(Problem("warning", node.line, node.column, key, message))
+        if len(self._warnings) < KEPT:
+            self._warnings.append(Problem("warning", node.line, node.column, key, message))
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        return tuple(sorted(problem for problem in self.problems if problem.severity == "warning"))
+        return tuple(sorted(self._warnings))
 
     def finish(self) -> None:
         """Raises `Refused` if there was an error."""
-        errors = sorted((p for p in self.problems if p.severity == "error"), key=lambda p: (p.line, p.column))
-        if len(errors) > MOST:
+        errors = sorted(self._errors, key=lambda p: (p.line, p.column))
+        if self.errors > MOST:
             last = errors[MOST - 1]
-            more = f"and {len(errors) - MOST + 1:,} more problems"
+            more = f"and {self.errors - MOST + 1:,} more problems"
             errors = [*errors[: MOST - 1], Problem("error", last.line, last.column, "", more)]
         if errors:
             raise Refused(errors)
@@ -75,7 +86,8 @@ class Reader:
         if known is not None:
             for name, member in node.value.items():
                 if name not in known:
-                    self.error(member, join(key, name), f"there is no such key{suggestion(name, known)}")
+                    which = suggestion(name, known) or f"; the keys here are {', '.join(known)}"
+                    self.error(member, join(key, named_key(name)), f"there is no such key{which}")
         return {name: member for name, member in node.value.items() if known is None or name in known}
 
     def sequence(self, node: Node, key: str) -> list[Node] | None:
@@ -89,12 +101,13 @@ class Reader:
         if items is None:
             return None
         found = [read(item, f"{key}[{index}]") for index, item in enumerate(items)]
-        return tuple(item for item in found if item is not None)
+        right = tuple(item for item in found if item is not None)
+        return right if len(right) == len(items) else None
 
     def text(self, node: Node, key: str, *, longest: int = 200, shortest: int = 1) -> str | None:
         value = node.value
         if not isinstance(value, str):
-            hint = f": write it in quotes, '{value}'" if isinstance(value, int | float) else ""
+            hint = ": write it in quotes" if isinstance(value, int | float) else ""
             self.error(node, key, f"must be a text, not {named(value)}{hint}")
             return None
         if not shortest <= len(value) <= longest:
@@ -104,6 +117,22 @@ class Reader:
             self.error(node, key, "has the character NUL, which cannot be stored")
             return None
         return value
+
+    def word(self, node: Node, key: str, *, longest: int = 200, shortest: int = 1) -> str | None:
+        """A text in one line that means what it looks like: an id, a name."""
+        value = self.text(node, key, longest=longest, shortest=shortest)
+        if value is not None and (not value.isprintable() or value != value.strip()):
+            self.error(node, key, "must be printable, without spaces around it")
+            return None
+        return value
+
+    def words(self, node: Node, key: str, *, longest: int = 200, shortest: int = 1) -> tuple[str, ...] | None:
+        """A list of words, each once."""
+        found = self.each(node, key, lambda item, name: self.word(item, name, longest=longest, shortest=shortest))
+        repeated = twice(found or ())
+        for word in repeated:
+            self.error(node, key, f"names {named(word)} twice")
+        return found if not repeated else None
 
     def number(self, node: Node, key: str, *, least: int = 0, most: int | None = None) -> int | None:
         value = node.value
@@ -127,17 +156,34 @@ class Reader:
         return node.value
 
     def day(self, node: Node, key: str) -> date | None:
-        try:
-            if isinstance(node.value, str) and len(node.value) == 10:
-                return date.fromisoformat(node.value)
-        except ValueError:
-            pass
-        self.error(node, key, f"must be a day that exists, such as 2026-12-24, not {named(node.value)}")
+        found = day_of(node.value)
+        if found is None:
+            self.error(node, key, f"must be a day that exists, such as 2026-12-24, not {named(node.value)}")
+        return found
+
+
+def day_of(value: Any) -> date | None:
+    """A day of this century as ISO 8601 writes it in the calendar's terms, 2026-12-24; None for anything else."""
+    if not isinstance(value, str) or _DAY.fullmatch(value) is None:
         return None
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        return None
+
+
+def twice(words: Iterable[str]) -> list[str]:
+    """Those that stand there more than once."""
+    return [word for word, number in Counter(words).items() if number > 1]
 
 
 def join(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
+
+
+def named_key(name: str) -> str:
+    """A key that nobody knows, as it may be shown."""
+    return name if len(name) <= 60 and name.isprintable() else named(name)
 
 
 def named(value: Any) -> str:

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import yaml
 
-from orchestrator.documents.reader import Problem, Refused
+from orchestrator.documents.reader import Problem, Refused, join, named_key
 
 DEEPEST: Final = 40
+MOST_VALUES: Final = 250_000
+"""Values in a document: more are no policies and no campaign, and would only take time and memory."""
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,100}")
 _OCTAL: Final = re.compile(r"0o[0-7]{1,18}")
 _HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]{1,15}")
@@ -35,7 +37,8 @@ class Node:
 
 
 class _Loader(yaml.SafeLoader):
-    pass
+    values = 0
+    """How many were read."""
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -45,77 +48,91 @@ def load(text: str) -> Node:
     """The document. Raises `Refused` where it cannot be read."""
     try:
         loader: Any = _Loader(text)
-        try:
-            if loader.check_event(yaml.StreamStartEvent):
-                loader.get_event()
-            if loader.check_event(yaml.StreamEndEvent):
-                return Node(None, 1, 1)
-            root = _document(loader)
-            if not loader.check_event(yaml.StreamEndEvent):
-                raise _refused(loader.peek_event().start_mark, "there is a second document; write one")
-            return root
-        finally:
-            loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        said = " ".join(part for part in (error.context, error.problem) if part)
-        raise _refused(mark, f"this is no YAML: {said}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, int(error.position)) + 1
         raise Refused([Problem("error", line, 1, "", "there is a character that YAML does not allow")]) from None
-    except (RecursionError, ValueError) as error:
-        raise Refused([Problem("error", 1, 1, "", f"this cannot be read: {error}")]) from None
+    try:
+        loader.get_event()  # The stream begins.
+        if loader.check_event(yaml.StreamEndEvent):
+            return Node(None, 1, 1)
+        loader.get_event()  # The document begins.
+        root = _node(loader, "", 0)
+        loader.get_event()  # The document ends.
+        if not loader.check_event(yaml.StreamEndEvent):
+            raise _refused(loader.peek_event().start_mark, "", "there is a second document; write one")
+        return root
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        said = " ".join(part for part in (error.context, error.problem) if part)
+        raise _refused(mark, "", f"this is no YAML: {said}") from None
+    except (ValueError, OverflowError):
+        # The parser does not look whether an escape such as "\UFFFFFFFF" stands for a character.
+        raise _refused(loader.get_mark(), "", "there is an escape that stands for no character") from None
+    finally:
+        loader.dispose()
 
 
-def _document(loader: Any) -> Node:
-    loader.get_event()  # The document begins.
-    node = _node(loader, 0)
-    loader.get_event()  # The document ends.
-    return node
+def decode(data: bytes) -> str:
+    """The text of a file. Raises `Refused` for what is not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Refused([Problem("error", line, 1, "", "this is not UTF-8: save the file as UTF-8")]) from None
 
 
-def _node(loader: Any, depth: int) -> Node:
+def _node(loader: Any, path: str, depth: int) -> Node:
+    """The next value; `path` is its key."""
     event = loader.get_event()
     mark = event.start_mark
     line, column = mark.line + 1, mark.column + 1
     if depth > DEEPEST:
-        raise _refused(mark, f"this is nested more than {DEEPEST} levels deep")
-    if isinstance(event, yaml.AliasEvent):
-        raise _refused(mark, "aliases (*name) are not allowed: write the value again")
-    if event.anchor is not None:
-        raise _refused(mark, "anchors (&name) are not allowed: write the value again")
-    if event.tag is not None and event.tag != "!":
-        raise _refused(mark, "tags (!name) are not allowed")
+        raise _refused(mark, path, f"this is nested more than {DEEPEST} levels deep")
+    loader.values += 1
+    if loader.values > MOST_VALUES:
+        raise _refused(mark, path, f"this has more than {MOST_VALUES:,} values")
+    _check_plain(event, path)
     if isinstance(event, yaml.ScalarEvent):
         plain = event.implicit[0] and event.style is None
-        return Node(_plain(event.value) if plain else _text(event), line, column)
+        return Node(_plain(event.value) if plain else _text(event, path), line, column)
     if isinstance(event, yaml.SequenceStartEvent):
-        items = []
+        items: list[Node] = []
         while not loader.check_event(yaml.SequenceEndEvent):
-            items.append(_node(loader, depth + 1))
+            items.append(_node(loader, f"{path}[{len(items)}]", depth + 1))
         loader.get_event()
         return Node(items, line, column)
     members: dict[str, Node] = {}
     while not loader.check_event(yaml.MappingEndEvent):
         start = loader.peek_event().start_mark
-        key = _key(loader)
+        key = _key(loader, path)
+        below = join(path, named_key(key))
         if key in members:
-            raise _refused(start, f"{key!r} is given twice, first in line {members[key].line}")
-        value = _node(loader, depth + 1)
+            raise _refused(start, below, f"is given twice, first in line {members[key].line}")
+        value = _node(loader, below, depth + 1)
         # What is wrong with a member is looked for where its name stands.
         members[key] = Node(value.value, start.line + 1, start.column + 1)
     loader.get_event()
     return Node(members, line, column)
 
 
-def _key(loader: Any) -> str:
+def _check_plain(event: Any, path: str) -> None:
+    if isinstance(event, yaml.AliasEvent):
+        raise _refused(event.start_mark, path, "aliases (*name) are not allowed: write the value again")
+    if event.anchor is not None:
+        raise _refused(event.start_mark, path, "anchors (&name) are not allowed: write the value again")
+    if event.tag is not None and event.tag != "!":
+        raise _refused(event.start_mark, path, "tags (!name) are not allowed")
+
+
+def _key(loader: Any, path: str) -> str:
     event = loader.get_event()
+    _check_plain(event, path)
     if not isinstance(event, yaml.ScalarEvent):
-        raise _refused(event.start_mark, "a key must be a word")
-    return _text(event)
+        raise _refused(event.start_mark, path, "a key must be a word")
+    return _text(event, path)
 
 
-def _text(event: Any) -> str:
+def _text(event: Any, path: str) -> str:
     """JSON writes characters beyond U+FFFF as two escapes, of which YAML knows nothing."""
     text: str = event.value
     if not _SURROGATES.search(text):
@@ -123,7 +140,7 @@ def _text(event: Any) -> str:
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise _refused(event.start_mark, "there is half of a surrogate pair, which is no character") from None
+        raise _refused(event.start_mark, path, "there is half of a surrogate pair, which is no character") from None
 
 
 def _plain(text: str) -> Any:
@@ -145,6 +162,6 @@ def _plain(text: str) -> Any:
     return text
 
 
-def _refused(mark: Any, message: str) -> Refused:
+def _refused(mark: Any, path: str, message: str) -> Refused:
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-    return Refused([Problem("error", line, column, "", message)])
+    return Refused([Problem("error", line, column, path, message)])

@@ -48,15 +48,19 @@ class Campaign(Remembering):
         self.campaign_id = campaign_id
         self.status: str | None = None
         self.spec: Mapping[str, Any] = {}
-        self.plan: list[list[str]] = []
-        """The placements that people were shown: video, bundle, day."""
+        self.contents: Mapping[str, Mapping[str, Any]] = {}
+        """What is to be posted, by its `ref`."""
+        self.plan: Mapping[str, Mapping[str, str]] = {}
+        """The placements that people were shown, by video."""
         self.existing: Mapping[str, int] = {}
         """How many accounts each market had when the campaign was started."""
 
     def take(self, step: Step) -> None:
         self.status = STATUS.get(step.name, self.status)
         if step.name == "CampaignDrafted":
-            self.spec, self.plan = step.detail["spec"], step.detail["plan"]
+            self.spec = step.detail["spec"]
+            self.contents = {video["ref"]: video for video in self.spec["videos"]}
+            self.plan = {item["video_id"]: item for item in step.detail["plan"]}
         elif step.name == "CampaignStarted":
             self.existing = step.detail["existing"]
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from orchestrator.domain.facts import DomainEvent, Key, Note, leaves
+from orchestrator.domain.times import iso
 
 POLICY = {"kind": "policy", "name": "policies"}
 """The actor of what no person ordered."""
@@ -199,11 +200,22 @@ class FactsAdopted(Ours):
     def apply(self, aggregate: Any) -> None:
         super().apply(aggregate)
         for written in self.data["notes"]:
-            aggregate.remember(read_note(written))
+            aggregate.hear(read_note(written), self.data["stranger"])
+
+
+class FactsReleased(Ours):
+    """What was recorded for this video turned out to be about another that the slot carried. `data`: `stranger`, `keys`
+    of the facts."""
+
+    TOPIC = "FactsReleased"
+
+    def apply(self, aggregate: Any) -> None:
+        super().apply(aggregate)
+        aggregate.release({read_key(written) for written in self.data["keys"]})
 
 
 class Merged(Ours):
-    """This stranger is a video of ours. `data`: `video_id`."""
+    """This stranger is a video of ours; the newest such event counts. `data`: `video_id`."""
 
     TOPIC = "Merged"
 
@@ -299,7 +311,7 @@ OURS: dict[str, type[Ours]] = {kind.__name__: kind for kind in leaves(Ours)}
 def write_note(note: Note) -> list[Any]:
     """`note` as it is written into an event."""
     names = (note.bundle_id, note.account, note.country, note.platform)
-    return [note.name, note.occurred_at.isoformat(), note.event_id, note.dialect, *names, dict(note.detail)]
+    return [note.name, iso(note.occurred_at), note.event_id, note.dialect, *names, dict(note.detail)]
 
 
 def read_note(written: list[Any]) -> Note:
@@ -310,7 +322,7 @@ def read_note(written: list[Any]) -> Note:
 def write_key(key: Key) -> list[Any]:
     """`key` as it is written into an event."""
     occurred_at, rank, event_id, dialect = key
-    return [occurred_at.isoformat(), rank, event_id, dialect]
+    return [iso(occurred_at), rank, event_id, dialect]
 
 
 def read_key(written: list[Any]) -> Key:

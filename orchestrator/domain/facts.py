@@ -20,6 +20,8 @@ ARTICLE = "article"
 """The dialect of the published article: eleven event types."""
 PUBLIC = "2026-05-25"
 """The dialect of TokPortal's current public API, named by its version."""
+API = "api"
+"""What TokPortal's API told us in its answers."""
 
 
 @dataclass(slots=True)
@@ -251,6 +253,11 @@ class CreditsRestored(BundleFact):
 class VideoFact(Fact):
     """A fact about a video on its way to the account of `bundle_id`."""
 
+    keeps: ClassVar[tuple[str, ...]] = ("external_ref",)
+
+    def apply(self, aggregate: Any) -> None:
+        aggregate.hear(self.note(), self.data.get("video_id"))
+
 
 class VideoScheduled(VideoFact):
     TOPIC = "VideoScheduled"
@@ -282,20 +289,20 @@ class VideoPosted(VideoFact):
     TOPIC = "VideoPosted"
     rank = 5
     state = "posted"
-    keeps = ("url",)
+    keeps = ("url", "review")
 
 
 class PostFailed(VideoFact):
     TOPIC = "PostFailed"
     rank = 6
     state = "failed"
-    keeps = ("error_code", "message", "retry")
+    keeps = (*VideoFact.keeps, "error_code", "message", "retry")
 
 
 class MetricsUpdated(VideoFact):
     TOPIC = "MetricsUpdated"
     rank = 7
-    keeps = ("views", "likes", "shares", "comments")
+    keeps = (*VideoFact.keeps, "views", "likes", "shares", "comments")
 
 
 class CorrectionsRequested(VideoFact):

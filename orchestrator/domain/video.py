@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestrator.domain.aggregate import Registered, Remembering
 from orchestrator.domain.decisions import Step, read_key
-from orchestrator.domain.facts import KINDS, DomainEvent, Key, Note
+from orchestrator.domain.facts import API, KINDS, DomainEvent, Key, Note
 
 STATES = (
     "unknown",
@@ -52,6 +52,8 @@ class Video(Remembering):
     def __init__(self, video_id: str) -> None:
         super().__init__()
         self.video_id = video_id
+        self._heard: dict[Key, str] = {}
+        """Under which id of TokPortal's the facts came that do not name this very video."""
 
     @staticmethod
     def key(video_id: str) -> str:
@@ -66,6 +68,20 @@ class Video(Remembering):
 
     def remember(self, note: Note) -> None:
         remember(self.notes, note)
+
+    def hear(self, note: Note, vendor_id: str | None) -> None:
+        """Remembers a fact that came under this name."""
+        self.remember(note)
+        if vendor_id not in (None, self.video_id) and note.detail.get("external_ref") != self.video_id:
+            self._heard[note.key] = str(vendor_id)
+
+    def heard_as(self, vendor_id: str) -> list[Note]:
+        """The facts that came under this id of TokPortal's and may be about another video: they did not name this."""
+        return [note for note in self.notes if self._heard.get(note.key, self.video_id) == vendor_id]
+
+    def release(self, keys: set[Key]) -> None:
+        """The facts with these keys are about another video."""
+        self.notes[:] = [note for note in self.notes if note.key not in keys]
 
 
 def remember(notes: list[Note], note: Note) -> None:
@@ -130,6 +146,8 @@ class Leg:
     """Whether TokPortal was asked, and has not answered yet."""
     released: bool = False
     """A person released it from the hold that the ban of its account brought."""
+    accepted: bool = False
+    """Whether TokPortal took the command. That is our own news: it has no place in the order of the vendor's facts."""
     facts: list[Note] = field(default_factory=list)
     """In the order of their keys."""
 
@@ -159,7 +177,9 @@ class Leg:
         speaking = self.speaking()
         if self.left:
             return "failed" if any(note.name == "PostFailed" for note in speaking) else "cancelled"
-        return str(KINDS[speaking[-1].name].state) if speaking else "planned"
+        if speaking:
+            return str(KINDS[speaking[-1].name].state)
+        return "scheduled" if self.accepted else "planned"
 
     @property
     def is_with_vendor(self) -> bool:
@@ -187,12 +207,12 @@ class Plan:
         self.elsewhere: list[Note] = []
         """Facts from bundles that never carried it."""
         for note in sorted(notes, key=lambda note: note.key):
-            if KINDS[note.name].state is None or note.bundle_id is None:
-                continue
-            leg = by_bundle.get(note.bundle_id)
+            leg = by_bundle.get(note.bundle_id or "")
             if leg is None:
                 self.elsewhere.append(note)
-            else:
+            elif note.dialect == API and note.name == "VideoScheduled":
+                leg.accepted = leg.accepted or note.event_id == leg.sent
+            elif KINDS[note.name].state is not None:
                 leg.facts.append(note)
 
     def _take(self, step: Step) -> None:

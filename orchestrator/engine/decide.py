@@ -90,12 +90,12 @@ def apply(reading: Reading, turn: Turn) -> None:
 
 
 def _mention(bundle_id: str, reading: Reading, turn: Turn) -> bool:
-    """Has the bundle learn what a video's fact says of it. Whether it was news."""
+    """Has the bundle learn what a video's fact says of it. Whether it was news, or the first word of the bundle."""
     bundle = turn.bundle(bundle_id)
     message = turn.message
     key = (reading.occurred_at, BundleMentioned.rank, str(message.event_id), str(message.dialect))
     if not bundle.needs_mention(key, reading.country, reading.platform, reading.account):
-        return False
+        return turn.desk.bundle(bundle_id) is None
     bundle.record(
         KINDS["BundleMentioned"],
         timestamp=turn.now,

@@ -31,7 +31,11 @@ KINDS = ("configure_video", "unschedule_video", "look_up_slot", "start_warming",
 
 class Command(msgspec.Struct):
     """One command, or alert. Times are microseconds since 1970 on the service's clock; `price` is in credits, None
-    for what is free."""
+    for what is free.
+
+    `attempts` are counted before they are made. `last_error` says why the last one came to nothing; without it, an
+    attempt that was made may have had its effect.
+    """
 
     command_id: str
     kind: str
@@ -50,6 +54,11 @@ class Command(msgspec.Struct):
     message_id: str
     attempts: int = 0
     last_error: str | None = None
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether TokPortal may have it already: nothing is known of the last attempt."""
+        return self.status == UNKNOWN or (self.attempts > 0 and self.last_error is None)
 
 
 COLUMNS = (
@@ -133,15 +142,26 @@ class Outbox:
         reason: str | None,
         from_statuses: Iterable[str],
     ) -> None:
-        """Moves commands that are in one of `from_statuses` to `status`."""
+        """Moves commands that are in one of `from_statuses` to `status`.
+
+        What was dead, or unknown, and is to be tried again is due at once, and TokPortal is asked first what it has
+        of it. What was dead gets a new key besides: its outcome was known, and a key that TokPortal knows is answered
+        with what it said before.
+        """
+        wanted = list(from_statuses)
+        values: dict[str, Any] = {"status": status, "reason": reason}
+        if status == PENDING and wanted in ([DEAD], [UNKNOWN]):
+            values |= {"not_before": 0, "last_error": None}
+        if status == PENDING and wanted == [DEAD]:
+            values["idempotency_key"] = outbox.c.command_id + "." + sa.cast(outbox.c.attempts, sa.Text)
         for start in range(0, len(command_ids), 1_000):
             connection.execute(
                 outbox.update()
                 .where(
                     outbox.c.command_id.in_(command_ids[start : start + 1_000]),
-                    outbox.c.status.in_(list(from_statuses)),
+                    outbox.c.status.in_(wanted),
                 )
-                .values(status=status, reason=reason)
+                .values(values)
             )
 
     def find(self, connection: sa.Connection, command_ids: Sequence[str]) -> dict[str, Command]:
@@ -158,38 +178,60 @@ class Outbox:
 
     # For whoever executes them.
 
-    def ready(self, connection: sa.Connection, now: int, limit: int) -> list[Command]:
-        """Commands to TokPortal that are due, in their order, but at most one for each bundle, and none for a bundle
-        of which one is being executed or has an unknown outcome. One that is not due yet holds up no other."""
-        busy = outbox.alias("busy")
-        query = (
-            sa.select(outbox)
+    def ready(self, connection: sa.Connection, now: int, limit: int) -> list[str]:
+        """The commands to TokPortal that may be sent next, the oldest first.
+
+        Of each bundle it is the oldest that is due, and none while one is being executed there or has an unknown
+        outcome: each changes the bundle that the next one finds. What is not due yet, or held, holds up no other
+        video. It does hold up what was decided later for its own video on the bundle: to unschedule a video is to
+        undo what was said before, not what is said afterwards.
+        """
+        busy = sa.select(outbox.c.bundle_id).where(
+            outbox.c.status.in_([RUNNING, UNKNOWN]), outbox.c.bundle_id.is_not(None)
+        )
+        earlier = outbox.alias("earlier")
+        lane = sa.func.coalesce(outbox.c.bundle_id, outbox.c.command_id)
+        due = (
+            sa.select(
+                outbox.c.command_id,
+                outbox.c.seq,
+                sa.func.row_number().over(partition_by=lane, order_by=outbox.c.seq).label("place"),
+            )
             .where(
                 outbox.c.status == PENDING,
                 outbox.c.not_before <= now,
                 SENDABLE,
-                ~sa.exists().where(busy.c.bundle_id == outbox.c.bundle_id, busy.c.status.in_([RUNNING, UNKNOWN])),
+                lane.not_in(busy),
+                ~sa.exists().where(
+                    earlier.c.video_id == outbox.c.video_id,
+                    earlier.c.bundle_id == outbox.c.bundle_id,
+                    earlier.c.seq < outbox.c.seq,
+                    earlier.c.status.in_([PENDING, HELD]),
+                    earlier.c.kind != ALERT,
+                ),
             )
-            .order_by(outbox.c.seq)
-            .limit(limit)
+            .subquery()
         )
-        taken: set[str | None] = set()
-        found = []
-        for row in connection.execute(query):
-            if row.bundle_id is None or row.bundle_id not in taken:
-                taken.add(row.bundle_id)
-                found.append(_command(row))
-        return found
+        query = sa.select(due.c.command_id).where(due.c.place == 1).order_by(due.c.seq).limit(limit)
+        return list(connection.execute(query).scalars())
 
-    def running(self, connection: sa.Connection, now: int, limit: int) -> list[Command]:
-        """Commands that the engine has let go, and whose outcome is still to come."""
-        query = (
-            sa.select(outbox)
-            .where(outbox.c.status == RUNNING, outbox.c.not_before <= now, SENDABLE)
-            .order_by(outbox.c.seq)
-            .limit(limit)
+    def under_way(self, connection: sa.Connection, now: int) -> list[Command]:
+        """Commands that the engine has let go, and those with an unknown outcome that are to be looked up now; the
+        oldest first, and of each bundle one."""
+        other = outbox.alias("other")
+        is_first = ~sa.exists().where(
+            other.c.bundle_id == outbox.c.bundle_id,
+            other.c.command_id != outbox.c.command_id,
+            sa.or_(other.c.status == UNKNOWN, sa.and_(other.c.status == RUNNING, other.c.seq < outbox.c.seq)),
         )
-        return [_command(row) for row in connection.execute(query)]
+        query = sa.select(outbox).where(
+            sa.or_(
+                sa.and_(outbox.c.status == RUNNING, is_first),
+                sa.and_(outbox.c.status == UNKNOWN, outbox.c.not_before <= now),
+            ),
+            SENDABLE,
+        )
+        return [_command(row) for row in connection.execute(query.order_by(outbox.c.seq))]
 
     def alerts(self, connection: sa.Connection, now: int, limit: int) -> list[Command]:
         """Alerts to be delivered."""
@@ -204,10 +246,13 @@ class Outbox:
     def count_attempt(self, connection: sa.Connection, command_id: str) -> None:
         """To be committed before the call is made, so that a call which kills the process is counted too."""
         connection.execute(
-            outbox.update().where(outbox.c.command_id == command_id).values(attempts=outbox.c.attempts + 1)
+            outbox.update()
+            .where(outbox.c.command_id == command_id)
+            .values(attempts=outbox.c.attempts + 1, last_error=None)
         )
 
-    def postpone(self, connection: sa.Connection, command_id: str, not_before: int, error: str) -> None:
+    def put_off(self, connection: sa.Connection, command_id: str, not_before: int, error: str | None) -> None:
+        """`error`: why the attempt came to nothing; None where nobody can tell."""
         connection.execute(
             outbox.update().where(outbox.c.command_id == command_id).values(not_before=not_before, last_error=error)
         )

@@ -9,15 +9,19 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any, Final
 from zoneinfo import available_timezones
 
 from orchestrator.documents import Node, Reader
+from orchestrator.documents.reader import day_of, named, suggestion
 
 BUNDLE_STATES: Final = ("created", "ready", "warming", "completed")
 """States that `posting.postable` may name; an account that failed or is banned is never postable."""
 ACTIONS: Final = ("retry", "reroute", "stop")
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+SECOND: Final = timedelta(seconds=1)
 LONGEST: Final = timedelta(days=3650)
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -33,17 +37,22 @@ class Field:
     meaning: str
 
 
-def duration(reader: Reader, node: Node, key: str) -> timedelta | None:
+def _duration(least: timedelta = timedelta(0)) -> Callable[[Reader, Node, str], timedelta | None]:
     """A number with s, m, h, d or w."""
-    found = _DURATION.fullmatch(node.value) if isinstance(node.value, str) else None
-    if found is None:
-        reader.error(node, key, "must be a duration such as 30s, 5m, 6h, 7d or 2w")
-        return None
-    value = timedelta(**{_UNITS[found[2]]: int(found[1])})
-    if value > LONGEST:
-        reader.error(node, key, "must be at most ten years")
-        return None
-    return value
+
+    def read(reader: Reader, node: Node, key: str) -> timedelta | None:
+        found = _DURATION.fullmatch(node.value) if isinstance(node.value, str) else None
+        if found is None:
+            reader.error(node, key, f"must be a duration such as 30s, 5m, 6h, 7d or 2w, not {named(node.value)}")
+            return None
+        value = timedelta(**{_UNITS[found[2]]: int(found[1])})
+        if not least <= value <= LONGEST:
+            bounds = f"from {written(least)} to ten years" if least else "at most ten years"
+            reader.error(node, key, f"must be {bounds}, not {node.value}")
+            return None
+        return value
+
+    return read
 
 
 def _choice(*choices: str) -> Callable[[Reader, Node, str], Any]:
@@ -60,13 +69,13 @@ def _boolean(reader: Reader, node: Node, key: str) -> bool | None:
 
 def _terms(reader: Reader, node: Node, key: str) -> tuple[str, ...] | None:
     """TokPortal sells 3 to 30 terms in multiples of 3, of 2 to 50 characters, distinct whatever their case."""
-    terms = reader.each(node, key, lambda item, name: reader.text(item, name, shortest=2, longest=50))
+    terms = reader.words(node, key, shortest=2, longest=50)
     if terms is None:
         return None
-    if terms and (len(terms) % 3 or len(terms) > 30):
-        reader.error(node, key, f"must be 3 to 30 terms, a multiple of 3, not {len(terms)}")
+    if len(node.value) % 3 or len(node.value) > 30:
+        reader.error(node, key, f"must be 3 to 30 terms, a multiple of 3, not {len(node.value)}")
     if len({term.casefold() for term in terms}) < len(terms):
-        reader.error(node, key, "names a term twice")
+        reader.error(node, key, "names a term twice: capital letters make no difference to TokPortal")
     return terms
 
 
@@ -82,10 +91,17 @@ def _postable(reader: Reader, node: Node, key: str) -> str | tuple[str, ...] | N
     return states
 
 
+@cache
+def _zones() -> frozenset[str]:
+    """IANA names; the other two are no places but what a machine happens to have."""
+    return frozenset(available_timezones()) - {"Factory", "localtime"}
+
+
 def _timezone(reader: Reader, node: Node, key: str) -> str | None:
     name = reader.text(node, key)
-    if name is not None and name != "auto" and name not in available_timezones():
-        reader.error(node, key, f"must be auto or an IANA time zone such as Europe/Paris, not {name!r}")
+    if name is not None and name != "auto" and name not in _zones():
+        which = suggestion(name, _zones())
+        reader.error(node, key, f"must be auto or an IANA time zone such as Europe/Paris, not {named(name)}{which}")
         return None
     return name
 
@@ -102,14 +118,14 @@ def _blackout(reader: Reader, node: Node, key: str) -> tuple[tuple[date, date], 
 
 
 def _range(reader: Reader, node: Node, key: str) -> tuple[date, date] | None:
-    text = node.value if isinstance(node.value, str) else ""
-    first, dots, last = text.partition("..")
-    begins = reader.day(Node(first, node.line, node.column) if dots else node, key)
-    ends = reader.day(Node(last, node.line, node.column), key) if dots else begins
+    first, dots, last = node.value.partition("..") if isinstance(node.value, str) else ("", "", "")
+    begins, ends = day_of(first), day_of(last if dots else first)
     if begins is None or ends is None:
+        what = "must be a day that exists, such as 2026-12-24, or a range such as 2026-12-24..2026-12-26"
+        reader.error(node, key, f"{what}, not {named(node.value)}")
         return None
     if ends < begins:
-        reader.error(node, key, f"ends before it begins; write {last}..{first}")
+        reader.error(node, key, f"ends before it begins: write {last}..{first}")
         return None
     return begins, ends
 
@@ -118,33 +134,55 @@ def _ramp(reader: Reader, node: Node, key: str) -> tuple[int, ...] | None:
     return reader.each(node, key, lambda item, name: reader.number(item, name, least=0, most=3))
 
 
+def covers(earlier: str, pattern: str) -> bool:
+    """Whether every code that fits `pattern` fits the pattern `earlier` as well, as far as that can be seen."""
+    return earlier == pattern or (not {"?", "["}.intersection(earlier) and fnmatchcase(pattern, earlier))
+
+
 def _codes(reader: Reader, node: Node, key: str) -> tuple[tuple[str, str], ...]:
-    found = []
+    found: list[tuple[str, str]] = []
     for pattern, member in reader.mapping(node, key).items():
         action = reader.choice(member, f"{key}.{pattern}", ACTIONS)
+        first = next((earlier for earlier, _ in found if covers(earlier, pattern)), None)
+        if first is not None:
+            reader.warn(member, f"{key}.{pattern}", f"is never reached: the first that fits counts, and {first!r} does")
         if action is not None:
             found.append((pattern, action))
     return tuple(found)
 
 
 def _backoff(reader: Reader, node: Node, key: str) -> tuple[timedelta, ...] | None:
-    return reader.each(node, key, lambda item, name: duration(reader, item, name))
+    return reader.each(node, key, lambda item, name: _duration()(reader, item, name))
 
 
 def _backups(reader: Reader, node: Node, key: str) -> str | tuple[str, ...] | None:
     if node.value == "any":
         return "any"
     if not isinstance(node.value, list):
-        reader.error(node, key, "must be any, or a list of bundle ids")
+        reader.error(node, key, f"must be any, or a list of bundle ids, not {named(node.value)}")
         return None
-    names = reader.each(node, key, lambda item, name: reader.text(item, name))
-    if names is not None and len(set(names)) < len(names):
-        reader.error(node, key, "names a bundle twice")
-    return names
+    return reader.words(node, key)
+
+
+def written(value: Any) -> Any:
+    """A value as a file would have it, in what JSON knows."""
+    if isinstance(value, timedelta):
+        unit = next((unit for unit in "dhm" if value and not value % timedelta(**{_UNITS[unit]: 1})), "s")
+        return f"{value // timedelta(**{_UNITS[unit]: 1})}{unit}"
+    if isinstance(value, tuple) and value and isinstance(value[0], tuple):
+        if isinstance(value[0][0], date):
+            return [f"{first}..{last}" if last != first else str(first) for first, last in value]
+        return dict(value)
+    return [written(item) for item in value] if isinstance(value, tuple) else value
 
 
 _DURATION_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,6}[smhdw]$"}
-_TEXTS: Mapping[str, Any] = {"type": "array", "items": {"type": "string"}}
+_SOME_TIME_SCHEMA = {"type": "string", "pattern": "^0*[1-9][0-9]{0,5}[smhdw]$"}
+_DAY = "20[0-9]{2}-[0-9]{2}-[0-9]{2}"
+WORD: Final[Mapping[str, Any]] = {"type": "string", "minLength": 1, "maxLength": 200}
+URL: Final = r"env:[A-Za-z_][A-Za-z0-9_]{0,199}|[a-z][a-z0-9+.-]*://[^\s]+"
+"""Of a channel: a variable that has it, or an Apprise URL itself."""
+WORDS: Final[Mapping[str, Any]] = {"type": "array", "items": WORD, "uniqueItems": True}
 
 
 def _one_of(choices: Sequence[str]) -> dict[str, Any]:
@@ -171,7 +209,14 @@ FIELDS: Final[Mapping[str, Field]] = {
         "How accounts are warmed; TokPortal's public API knows only advanced.",
     ),
     "warming.terms": Field(
-        _terms, {**_TEXTS, "maxItems": 30}, (), "What advanced warming searches for: 3 to 30 terms, a multiple of 3."
+        _terms,
+        {
+            **WORDS,
+            "items": {"type": "string", "minLength": 2, "maxLength": 50},
+            "anyOf": [{"minItems": number, "maxItems": number} for number in range(0, 31, 3)],
+        },
+        (),
+        "What advanced warming searches for: 3 to 30 terms, a multiple of 3.",
     ),
     "warming.retries": Field(
         _number(0, 10), _whole(0, 10), 1, "How often a failed warming is started again; then a person is asked to look."
@@ -188,7 +233,12 @@ FIELDS: Final[Mapping[str, Field]] = {
     "posting.days": Field(
         _days, {"type": "array", "items": _one_of(WEEKDAYS), "minItems": 1}, WEEKDAYS, "The weekdays to post on."
     ),
-    "posting.blackout": Field(_blackout, _TEXTS, (), "Days, or ranges of days, on which nothing is posted."),
+    "posting.blackout": Field(
+        _blackout,
+        {"type": "array", "items": {"type": "string", "pattern": rf"^{_DAY}(\.\.{_DAY})?$"}},
+        (),
+        "Days, or ranges of days, on which nothing is posted.",
+    ),
     "posting.per_day": Field(
         _number(1, 3), _whole(1, 3), 3, "How many videos an account gets on one day; TokPortal allows 3."
     ),
@@ -218,19 +268,25 @@ FIELDS: Final[Mapping[str, Field]] = {
         "How long to wait before each of these tries; the last one holds for all further ones.",
     ),
     "failure.missed_after": Field(
-        duration, _DURATION_SCHEMA, timedelta(days=1), "No news so long after the two-day window counts as silence."
+        _duration(), _DURATION_SCHEMA, timedelta(days=1), "No news so long after the two-day window counts as silence."
     ),
     "failure.stuck_after.uploading": Field(
-        duration, _DURATION_SCHEMA, timedelta(hours=1), "An upload that takes longer is looked into."
+        _duration(SECOND), _SOME_TIME_SCHEMA, timedelta(hours=1), "An upload that takes longer is looked into."
     ),
     "failure.stuck_after.uploaded": Field(
-        duration, _DURATION_SCHEMA, timedelta(hours=6), "A post that does not follow the upload for so long, too."
+        _duration(SECOND),
+        _SOME_TIME_SCHEMA,
+        timedelta(hours=6),
+        "A post that does not follow the upload for so long, too.",
     ),
     "failure.stuck_after.retrying": Field(
-        duration, _DURATION_SCHEMA, timedelta(days=1), "TokPortal's own tries are waited for so long."
+        _duration(SECOND), _SOME_TIME_SCHEMA, timedelta(days=1), "TokPortal's own tries are waited for so long."
     ),
     "failure.stuck_after.warming": Field(
-        duration, _DURATION_SCHEMA, timedelta(days=7), "Warming that takes longer is for a person to look into."
+        _duration(SECOND),
+        _SOME_TIME_SCHEMA,
+        timedelta(days=7),
+        "Warming that takes longer is for a person to look into.",
     ),
     "reroute.enabled": Field(_boolean, {"type": "boolean"}, True, "Whether videos move to other accounts at all."),
     "reroute.max": Field(_number(0, 20), _whole(0, 20), 2, "How many further accounts a video may be moved to."),
@@ -242,7 +298,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     ),
     "reroute.backups": Field(
         _backups,
-        {"anyOf": [{"const": "any"}, _TEXTS]},
+        {"anyOf": [{"const": "any"}, WORDS]},
         "any",
         "Who may take videos over: any account of the same country, platform and group, or only these bundles.",
     ),
@@ -250,7 +306,7 @@ FIELDS: Final[Mapping[str, Field]] = {
         _boolean, {"type": "boolean"}, False, "Whether listed backups are kept free of other posts."
     ),
     "reroute.deadline": Field(
-        duration, _DURATION_SCHEMA, timedelta(days=7), "How long past its first day a video may still be posted."
+        _duration(), _DURATION_SCHEMA, timedelta(days=7), "How long past its first day a video may still be posted."
     ),
     "ban.then": Field(
         _choice("reroute", "hold"),
@@ -262,7 +318,10 @@ FIELDS: Final[Mapping[str, Field]] = {
         _number(1, 10_000), _whole(1, 10_000), 3, "After so many banned accounts of one country and platform …"
     ),
     "ban.breaker.within": Field(
-        duration, _DURATION_SCHEMA, timedelta(hours=24), "… within so long, everything there waits for a person."
+        _duration(SECOND),
+        _SOME_TIME_SCHEMA,
+        timedelta(hours=24),
+        "… within so long, everything there waits for a person.",
     ),
     "budget.credits_per_day": Field(_number(0), _whole(0), 0, "What may be spent in a day."),
     "budget.approve_above": Field(_number(0), _whole(0), 0, "What costs more than this waits for an admin's approval."),

@@ -1,37 +1,47 @@
-"""The JSON Schema of `policies.yaml`, for editors; made from the same list that validates."""
+"""The JSON Schema of `policies.yaml`, for editors; made from the same list that validates.
+
+`python -m orchestrator.policies.json_schema > config/policies.schema.json` writes it again.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from orchestrator.domain.countries import ALIASES, ALPHA_2, PLATFORMS
-from orchestrator.policies.fields import ALERTS, FIELDS
+from orchestrator.policies.fields import ALERTS, FIELDS, SECTIONS, URL, WORDS, written
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema, draft 2020-12."""
-    level = _level()
-    names: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
-    country = {**level, "platforms": _object({name: _object(level) for name in sorted(PLATFORMS)})}
+    """JSON Schema, draft 2020-12. What several keys say together it leaves to the program."""
+    sections = {name: {"$ref": f"#/$defs/{name}"} for name in SECTIONS}
+    alerts = {**_object(dict.fromkeys(("*", *ALERTS), WORDS)), "description": "Which channels are told of what."}
+    platforms = {name: {"$ref": "#/$defs/level"} for name in sorted(PLATFORMS)}
+    channel = _object({"url": {"type": "string", "maxLength": 2000, "pattern": f"^({URL})$"}})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Policies of the campaign orchestrator",
         **_object(
             {
                 "version": {"const": 1},
-                "defaults": _object({**level, "alerts": _object(dict.fromkeys(("*", *ALERTS), names))}),
+                "defaults": _object({**sections, "alerts": alerts}),
                 "countries": {
                     "type": ["object", "null"],
                     "propertyNames": {"enum": sorted({*ALPHA_2, *ALIASES})},
-                    "additionalProperties": _object(country),
+                    "additionalProperties": _object({**sections, "platforms": _object(platforms)}),
                 },
-                "groups": {"type": ["object", "null"], "additionalProperties": names},
+                "groups": {
+                    "type": ["object", "null"],
+                    "propertyNames": {"not": {"const": "default"}, "maxLength": 120},
+                    "additionalProperties": WORDS,
+                },
                 "channels": {
                     "type": ["object", "null"],
-                    "additionalProperties": {**_object({"url": {"type": "string"}}), "required": ["url"]},
+                    "additionalProperties": {**channel, "type": "object", "required": ["url"]},
                 },
             }
         ),
+        "$defs": {"level": _object(sections), **_sections()},
     }
 
 
@@ -39,12 +49,16 @@ def _object(members: dict[str, Any]) -> dict[str, Any]:
     return {"type": ["object", "null"], "properties": members, "additionalProperties": False}
 
 
-def _level() -> dict[str, Any]:
+def _sections() -> dict[str, Any]:
     root: dict[str, Any] = {}
     for name, field in FIELDS.items():
         *above, last = name.split(".")
         members = root
         for part in above:
             members = members.setdefault(part, _object({}))["properties"]
-        members[last] = {**field.schema, "description": field.meaning}
+        members[last] = {**field.schema, "description": field.meaning, "default": written(field.default)}
     return root
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=1))

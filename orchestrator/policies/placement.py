@@ -12,17 +12,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from heapq import heapify, heappop, heappush
+from itertools import islice
+from typing import NamedTuple
 
-from orchestrator.campaigns.spec import CampaignSpec
+from orchestrator.campaigns.spec import CampaignSpec, Target
+from orchestrator.policies.fields import WEEKDAYS
 from orchestrator.policies.schema import Policies, Policy
 
 NAMESPACE = uuid.UUID("0f5a8c1e-3a64-5d0b-8c35-6a0a7c0b2f11")
 HORIZON = timedelta(days=60)
 """How far ahead a video is planned whose campaign names no end."""
+LONGEST = timedelta(days=366)
+"""How far ahead a video is planned at most."""
 HOLDS = ("closed", "suspended", "uncovered", "needs_review", "paused")
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 MORE_LOADED = "eligible, but more loaded"
+NOT_PLANNED = "eligible, but not as planned"
 CAP = "cap reached"
 
 
@@ -79,59 +84,74 @@ class Wish:
     accounts: int | None = None
     day: date | None = None
 
+    @property
+    def unlocated(self) -> str | None:
+        """Why nobody can tell yet where the video is to be posted, if so."""
+        if self.country and self.platform:
+            return None
+        return f"nobody knows yet where {(self.bundles or ('',))[0]} is: name its country and platform"
+
 
 def wishes(
     spec: CampaignSpec,
     existing: Callable[[str, str, str], int],
     locate: Callable[[str], tuple[str, str] | None],
+    first: int = 0,
+    last: int | None = None,
 ) -> tuple[Wish, ...]:
-    """The videos that a campaign asks for, one for each account that is to post it, in the order of its file.
+    """The videos that a campaign asks for, one for each account that is to post it, in the order of its file: all, or
+    those from `first` up to `last`.
 
     `existing` tells how many accounts of a group a market has, `locate` country and platform of a bundle.
     """
+    campaign_id = spec.campaign_id
     found = []
-    for index, target in enumerate(spec.targets):
-        for video in spec.videos:
-            if target.ref is not None and video.ref != target.ref:
-                continue
-            for slot, bundles in _slots(spec, index, existing):
-                place = (target.country, target.platform)
-                if (place[0] is None or place[1] is None) and bundles:
-                    place = locate(bundles[0]) or place
-                found.append(
-                    Wish(
-                        video_id="vid_"
-                        + uuid.uuid5(NAMESPACE, f"{spec.campaign_id}\0{index}\0{video.ref}\0{slot}").hex,
-                        campaign_id=spec.campaign_id,
-                        target=index,
-                        ref=video.ref,
-                        country=place[0] or "",
-                        platform=place[1] or "",
-                        group=spec.group,
-                        starts=spec.starts,
-                        ends=spec.ends,
-                        bundles=bundles,
-                        accounts=target.accounts,
-                        day=target.target_day,
-                    )
-                )
+    for index, ref, slot, bundles in islice(_asked(spec, existing), first, last):
+        target = spec.targets[index]
+        place = (target.country, target.platform)
+        if (place[0] is None or place[1] is None) and bundles:
+            place = locate(bundles[0]) or place
+        found.append(
+            Wish(
+                video_id="vid_" + uuid.uuid5(NAMESPACE, f"{campaign_id}\0{index}\0{ref}\0{slot}").hex,
+                campaign_id=campaign_id,
+                target=index,
+                ref=ref,
+                country=place[0] or "",
+                platform=place[1] or "",
+                group=spec.group,
+                starts=spec.starts,
+                ends=spec.ends,
+                bundles=bundles,
+                accounts=target.accounts,
+                day=target.target_day,
+            )
+        )
     return tuple(found)
 
 
+def _asked(
+    spec: CampaignSpec, existing: Callable[[str, str, str], int]
+) -> Iterator[tuple[int, str, str, tuple[str, ...] | None]]:
+    """By wish: its target, its content, what tells it from others of both, and the bundles that it may go to."""
+    every = [video.ref for video in spec.videos]
+    for index, target in enumerate(spec.targets):
+        slots = _slots(spec, target, existing)
+        for ref in every if target.ref is None else [target.ref]:
+            for slot, bundles in slots:
+                yield index, ref, slot, bundles
+
+
 def _slots(
-    spec: CampaignSpec, index: int, existing: Callable[[str, str, str], int]
-) -> Iterator[tuple[str, tuple[str, ...] | None]]:
-    target = spec.targets[index]
+    spec: CampaignSpec, target: Target, existing: Callable[[str, str, str], int]
+) -> list[tuple[str, tuple[str, ...] | None]]:
     if spec.spread == "one_account":
-        yield "", target.bundles
-    elif target.bundles is not None:
-        for bundle_id in target.bundles:
-            yield bundle_id, (bundle_id,)
-    else:
-        there_are = existing(target.country or "", target.platform or "", spec.group)
-        wanted = there_are if target.accounts is None else min(target.accounts, there_are)
-        for number in range(1, max(wanted, 1) + 1):
-            yield str(number), None
+        return [("", target.bundles)]
+    if target.bundles is not None:
+        return [(bundle_id, (bundle_id,)) for bundle_id in target.bundles]
+    there_are = existing(target.country or "", target.platform or "", spec.group)
+    wanted = there_are if target.accounts is None else min(target.accounts, there_are)
+    return [(str(number), None) for number in range(1, max(wanted, 1) + 1)]
 
 
 class Ledger:
@@ -188,8 +208,7 @@ class Ledger:
         return self._content[account, campaign_id, ref] > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     bundle_id: str
     why: str
     chosen: bool = False
@@ -208,12 +227,17 @@ class Choice:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
+Load = tuple[int, int, str]
+"""How much an account has of a campaign, and in all; and its bundle, so that there are no equals."""
+
+
 @dataclass(slots=True)
 class _Side:
-    """The candidates of a market as one group sees them."""
+    """The candidates of a market as one group sees them. `counts`: how many are `rejected` for which reason."""
 
-    eligible: list[Candidate]
+    eligible: dict[str, Candidate]
     rejected: list[Verdict]
+    counts: Counter[str]
 
 
 class Market:
@@ -233,33 +257,39 @@ class Market:
         self._policy = policies.at(country, platform)
         self._reserved = policies.reserved(country, platform)
         self._ledger = ledger
-        self._zone = self._policy.zone(country)
-        self.today = now.astimezone(self._zone).date()
-        self._candidates = {c.bundle_id: c for c in candidates}
+        zone = self._policy.zone(country)
+        self.today = now.astimezone(zone).date()
+        self._candidates = {c.bundle_id: c for c in sorted(candidates, key=lambda c: c.bundle_id)}
         self._unfit: dict[str, str] = {}
-        for candidate in self._candidates.values():
+        self._warm_since: dict[str, date] = {}
+        for name, candidate in self._candidates.items():
             why = why_not_postable(candidate.state, candidate.warmed, candidate.holds, self._policy)
             if why is None and candidate.slots_free == 0:
                 why = "no free slot"
             if why is not None:
-                self._unfit[candidate.bundle_id] = why
+                self._unfit[name] = why
+            if candidate.warmed_at is not None:
+                # The ramp is the account's, whichever of its bundles was the first to be warm.
+                day, account = candidate.warmed_at.astimezone(zone).date(), candidate.account
+                self._warm_since[account] = min(day, self._warm_since.get(account, day))
         self._sides: dict[str, _Side] = {}
-        self._heaps: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
+        self._heaps: dict[tuple[str, str, int | None], list[Load]] = {}
         self._days: dict[tuple[date, date], list[date]] = {}
         self._blackout = self._policy.posting.blackout
         self._weekdays = frozenset(WEEKDAYS.index(day) for day in self._policy.posting.days)
 
     def shared(self) -> tuple[Verdict, ...]:
         """The verdicts that every video would meet here."""
-        return tuple(Verdict(name, why) for name, why in sorted(self._unfit.items()))
+        return tuple(Verdict(name, why) for name, why in self._unfit.items())
 
     # The calendar.
 
     def cap(self, candidate: Candidate, day: date) -> int:
         """How many videos the account may have on the day."""
         posting = self._policy.posting
-        if posting.ramp and candidate.warmed_at is not None:
-            after = max(0, (day - candidate.warmed_at.astimezone(self._zone).date()).days - 1)
+        since = self._warm_since.get(candidate.account)
+        if posting.ramp and since is not None:
+            after = max(0, (day - since).days - 1)
             if after < len(posting.ramp):
                 return min(posting.per_day, posting.ramp[after])
         return posting.per_day
@@ -301,7 +331,9 @@ class Market:
         first = self.earliest(candidate)
         if wish.starts is not None:
             first = max(first, wish.starts)
-        last = wish.ends if wish.ends is not None else first + HORIZON
+        if wish.ends is not None and wish.ends < first:
+            return f"too late: TokPortal needs until {first}, and the campaign ends on {wish.ends}"
+        last = first + HORIZON if wish.ends is None else min(wish.ends, first + LONGEST)
         days = self._posting_days(first, last)
         if not days:
             return f"no posting day from {first} to {last}"
@@ -328,107 +360,103 @@ class Market:
         """The account that posts the video, and the day. `prefer` is taken if it is still allowed."""
         side = self._side(wish.group)
         used = self._ledger.accounts_of(wish.campaign_id, wish.target)
-        if prefer is not None:
-            candidate = self._candidates.get(prefer[0])
-            if candidate is not None and candidate in side.eligible and self._is_asked_for(candidate, wish, used):
-                fits = wish.starts is None or wish.starts <= prefer[1]
-                fits = fits and (wish.ends is None or prefer[1] <= wish.ends)
-                fits = fits and (wish.day is None or wish.day == prefer[1])
-                if fits and self._check_day(candidate, prefer[1]) is None:
-                    return self._chosen(candidate, prefer[1], "as planned", [], [], keep)
-        if wish.bundles is not None:
-            asked = [self._candidates[name] for name in wish.bundles if name in self._candidates]
-            unknown = [Verdict(name, "not known here") for name in wish.bundles if name not in self._candidates]
-            eligible = sorted((c for c in asked if c in side.eligible), key=lambda c: self._load(c, wish))
-            rejected = [verdict for verdict in side.rejected if verdict.bundle_id in wish.bundles] + unknown
-            return self._first_of(eligible, wish, used, rejected, keep)
-        if wish.accounts is not None and len(used) >= wish.accounts:
-            eligible = sorted((c for c in side.eligible if c.account in used), key=lambda c: self._load(c, wish))
-            full = f"the target has its {wish.accounts} accounts"
-            others = [Verdict(c.bundle_id, full) for c in side.eligible if c.account not in used]
-            return self._first_of(eligible, wish, used, [*others, *side.rejected], keep)
-        return self._first_of_all(side, wish, keep)
+        choice = self._least_loaded(side, wish, used, keep)
+        if prefer is None or prefer == (choice.bundle_id, choice.day):
+            return choice
+        planned = side.eligible.get(prefer[0])
+        if planned is None or not self._allows(planned, prefer[1], wish, used):
+            return choice
+        return _as_planned(planned, prefer[1], choice, keep)
 
-    def _load(self, candidate: Candidate, wish: Wish) -> tuple[int, int, str]:
-        ledger = self._ledger
-        return (
-            ledger.of_campaign(candidate.account, wish.campaign_id),
-            ledger.open(candidate.account),
-            candidate.bundle_id,
-        )
+    def _load(self, candidate: Candidate, wish: Wish) -> Load:
+        ledger, account = self._ledger, candidate.account
+        return ledger.of_campaign(account, wish.campaign_id), ledger.open(account), candidate.bundle_id
 
-    def _is_asked_for(self, candidate: Candidate, wish: Wish, used: Mapping[str, int]) -> bool:
+    def _allows(self, candidate: Candidate, day: date, wish: Wish, used: Mapping[str, int]) -> bool:
         if wish.bundles is not None and candidate.bundle_id not in wish.bundles:
             return False
         if wish.accounts is not None and len(used) >= wish.accounts and candidate.account not in used:
             return False
-        return not self._ledger.carries(candidate.account, wish.campaign_id, wish.ref)
+        if self._ledger.carries(candidate.account, wish.campaign_id, wish.ref):
+            return False
+        first, last = (wish.starts or day, wish.ends or day) if wish.day is None else (wish.day, wish.day)
+        return first <= day <= last and self._check_day(candidate, day) is None
 
     def _judge(self, candidate: Candidate, wish: Wish) -> date | str:
         if self._ledger.carries(candidate.account, wish.campaign_id, wish.ref):
             return f"already has {wish.ref}"
         return self._best_day(candidate, wish)
 
-    def _first_of(
-        self,
-        eligible: Sequence[Candidate],
-        wish: Wish,
-        used: Mapping[str, int],
-        rejected: Sequence[Verdict],
-        keep: int,
-    ) -> Choice:
-        passed: list[Verdict] = []
-        for index, candidate in enumerate(eligible):
-            found = self._judge(candidate, wish)
-            if isinstance(found, date):
-                rest = [Verdict(c.bundle_id, MORE_LOADED) for c in eligible[index + 1 :]]
-                return self._chosen(candidate, found, "least loaded", [*passed, *rest], rejected, keep)
-            passed.append(Verdict(candidate.bundle_id, found))
-        return self._nobody(passed, rejected, keep)
+    def _least_loaded(self, side: _Side, wish: Wish, used: Mapping[str, int], keep: int) -> Choice:
+        if wish.bundles is not None:
+            heap = [self._load(side.eligible[name], wish) for name in wish.bundles if name in side.eligible]
+            heapify(heap)
+            rejected = [verdict for verdict in side.rejected if verdict.bundle_id in wish.bundles]
+            rejected += [Verdict(name, "not known here") for name in wish.bundles if name not in self._candidates]
+            return self._first_of(heap, wish, rejected, _count(rejected), keep)
+        if wish.accounts is None or len(used) < wish.accounts:
+            heap = self._heap(wish, None, side.eligible.values())
+            return self._first_of(heap, wish, side.rejected, side.counts, keep)
+        heap = self._heap(wish, wish.target, (c for c in side.eligible.values() if c.account in used))
+        full = f"the target has its {wish.accounts} accounts"
+        others = (Verdict(c.bundle_id, full) for c in side.eligible.values() if c.account not in used)
+        counts = side.counts + Counter({full: len(side.eligible) - len(heap)})
+        return self._first_of(heap, wish, [*islice(others, keep), *side.rejected], counts, keep)
 
-    def _first_of_all(self, side: _Side, wish: Wish, keep: int) -> Choice:
-        """As `_first_of` among all who are eligible, least loaded first, without sorting them for every video: loads
-        only grow while a plan is made, so an old place in the queue is never too far back."""
-        name = (wish.campaign_id, wish.group)
+    def _heap(self, wish: Wish, target: int | None, candidates: Iterable[Candidate]) -> list[Load]:
+        """These candidates by their loads: all who are eligible, or the accounts of a target that has enough."""
+        name = (wish.campaign_id, wish.group, target)
         heap = self._heaps.get(name)
         if heap is None:
-            heap = self._heaps[name] = [self._load(candidate, wish) for candidate in side.eligible]
+            heap = self._heaps[name] = [self._load(candidate, wish) for candidate in candidates]
             heapify(heap)
+        return heap
+
+    def _first_of(
+        self, heap: list[Load], wish: Wish, rejected: Sequence[Verdict], counts: Counter[str], keep: int
+    ) -> Choice:
+        """The least loaded candidate that can have the video. They are not sorted anew for every video: loads only
+        grow while a plan is made, so an old place in the queue is never too far back."""
         passed: list[Verdict] = []
-        aside: list[tuple[int, int, str]] = []
-        choice: Choice | None = None
-        while heap:
+        aside: list[Load] = []
+        found: tuple[Candidate, date] | None = None
+        while heap and found is None:
             load = heappop(heap)
             candidate = self._candidates[load[2]]
             current = self._load(candidate, wish)
-            if current > load:
+            if current != load:
                 heappush(heap, current)
                 continue
             aside.append(load)
-            found = self._judge(candidate, wish)
-            if isinstance(found, date):
-                rest = [Verdict(item[2], MORE_LOADED) for item in heap[: keep - 1]]
-                choice = self._chosen(candidate, found, "least loaded", [*passed, *rest], side.rejected, keep)
-                choice.counts[MORE_LOADED] = len(heap)  # type: ignore[index]
-                break
-            passed.append(Verdict(candidate.bundle_id, found))
+            judged = self._judge(candidate, wish)
+            if isinstance(judged, date):
+                found = candidate, judged
+            else:
+                passed.append(Verdict(candidate.bundle_id, judged))
+        rest = [Verdict(load[2], MORE_LOADED) for load in heap[:keep]]
+        counts = counts + _count(passed) + Counter({MORE_LOADED: len(heap)})
         for load in aside:
             heappush(heap, load)
-        return choice if choice is not None else self._nobody(passed, side.rejected, keep)
+        others = [*passed, *rest, *rejected]
+        if found is None:
+            return self._nobody(others, counts, keep)
+        return _chosen(*found, "least loaded", others, counts, keep)
 
     def _side(self, group: str) -> _Side:
         side = self._sides.get(group)
         if side is None:
-            side = self._sides[group] = _Side([], [])
-            for name, candidate in sorted(self._candidates.items()):
+            eligible: dict[str, Candidate] = {}
+            rejected: list[Verdict] = []
+            for name, candidate in self._candidates.items():
                 if candidate.group != group:
-                    side.rejected.append(Verdict(name, "other group"))
+                    rejected.append(Verdict(name, "other group"))
                 elif name in self._unfit:
-                    side.rejected.append(Verdict(name, self._unfit[name]))
+                    rejected.append(Verdict(name, self._unfit[name]))
                 elif name in self._reserved:
-                    side.rejected.append(Verdict(name, "reserved"))
+                    rejected.append(Verdict(name, "reserved"))
                 else:
-                    side.eligible.append(candidate)
+                    eligible[name] = candidate
+            side = self._sides[group] = _Side(eligible, rejected, _count(rejected))
         return side
 
     # The next account of a video.
@@ -443,46 +471,43 @@ class Market:
         keep: int = 200,
         only: str | None = None,
     ) -> Choice:
-        """The account that takes the video over. `excluded`: accounts that must not, and why; `day` is kept where it
-        is allowed, else the next with room is taken, up to `last_day`; `only`: a person named this bundle.
+        """The account that takes the video over. `excluded`: accounts that must not, and why; whoever lets it keep its
+        `day` comes first, then the next day with room, up to `last_day`; `only`: a person named this bundle.
 
         The verdicts leave out those of `shared`.
         """
-        backups = self._policy.reroute.backups
+        reroute = self._policy.reroute
+        backups = reroute.backups if only is None else None
+        in_order = backups is not None and reroute.choose == "listed_order"
         passed: list[Verdict] = []
-        shared: Counter[str] = Counter()
+        unfit: Counter[str] = Counter()
         found: list[tuple[tuple[object, ...], Candidate, date]] = []
-        for name, candidate in sorted(self._candidates.items()):
+        for name, candidate in self._candidates.items():
             if only is not None and name != only:
                 continue
             if name in self._unfit:
-                shared[self._unfit[name]] += 1
+                unfit[self._unfit[name]] += 1
                 continue
-            why = self._why_no_backup(candidate, wish, excluded, None if only is not None else backups)
-            if why is None:
-                there = self._next_from(candidate, day, last_day)
-                if isinstance(there, date):
-                    load = self._ledger.open(candidate.account)
-                    in_order = backups is not None and self._policy.reroute.choose == "listed_order" and only is None
-                    rank = (backups.index(name),) if in_order and backups is not None else (load, there, name)
-                    found.append((rank, candidate, there))
-                    continue
-                why = there
-            passed.append(Verdict(name, why))
+            why = self._why_no_backup(candidate, wish, excluded, backups)
+            there = self._next_from(candidate, day, last_day) if why is None else why
+            if isinstance(there, str):
+                passed.append(Verdict(name, there))
+            elif in_order and backups is not None:
+                found.append(((there != day, backups.index(name)), candidate, there))
+            else:
+                found.append(((there, self._ledger.open(candidate.account), name), candidate, there))
         if not found:
+            if only in self._unfit:
+                return self._nobody([Verdict(only, self._unfit[only])], unfit, keep)
             if only is not None and only not in self._candidates:
                 passed.append(Verdict(only, "not known here"))
-            if only is not None and only in self._unfit:
-                passed.append(Verdict(only, self._unfit[only]))
-                shared.clear()
-            return self._nobody(passed, [], keep, shared)
+            return self._nobody(passed, _count(passed) + unfit, keep)
         found.sort(key=lambda item: item[0])
-        _, chosen, there = found[0]
-        rest = [Verdict(candidate.bundle_id, MORE_LOADED) for _, candidate, _ in found[1:]]
-        how = "named by a person" if only is not None else "least loaded"
-        if only is None and self._policy.reroute.choose == "listed_order" and backups is not None:
-            how = "first in the list of backups"
-        return self._chosen(chosen, there, how, [*rest, *passed], [], keep, shared)
+        _, chosen, taken = found[0]
+        rest = [Verdict(other.bundle_id, self._check_day(other, taken) or MORE_LOADED) for _, other, _ in found[1:]]
+        how = "first in the list of backups" if in_order else "least loaded" if only is None else "named by a person"
+        others = [*rest, *passed]
+        return _chosen(chosen, taken, how, others, _count(others) + unfit, keep)
 
     def _why_no_backup(
         self, candidate: Candidate, wish: Wish, excluded: Mapping[str, str], backups: Sequence[str] | None
@@ -507,43 +532,41 @@ class Market:
             return room
         return self._full(candidate, days[0]) if days else f"no posting day from {first} to {last_day}"
 
-    # Answers.
-
-    @staticmethod
-    def _chosen(
-        candidate: Candidate,
-        day: date,
-        how: str,
-        passed: Sequence[Verdict],
-        rejected: Sequence[Verdict],
-        keep: int,
-        shared: Counter[str] | None = None,
-    ) -> Choice:
-        verdicts = (Verdict(candidate.bundle_id, f"chosen: {how}", True), *passed, *rejected)
-        counts = Counter(_kind(v.why) for v in (*passed, *rejected)) + (shared or Counter())
-        reason = f"{candidate.bundle_id} takes it on {day}: {how}"
-        return Choice(candidate.bundle_id, candidate.account, day, reason, verdicts[:keep], dict(counts))
-
-    def _nobody(
-        self,
-        passed: Sequence[Verdict],
-        rejected: Sequence[Verdict],
-        keep: int,
-        shared: Counter[str] | None = None,
-    ) -> Choice:
-        everyone = [*passed, *rejected]
-        counts = Counter(_kind(v.why) for v in everyone) + (shared or Counter())
+    def _nobody(self, others: Sequence[Verdict], counts: Counter[str], keep: int) -> Choice:
         total = sum(counts.values())
         if not total:
-            reason = (
-                f"no account of {self.platform} in {self.country} is known" if self.country else "no account is known"
-            )
-        elif len(everyone) == 1 and total == 1:
-            reason = f"{everyone[0].bundle_id} does not qualify: {everyone[0].why}"
+            reason = f"no account of {self.platform} in {self.country} is known"
+        elif len(others) == 1 and total == 1:
+            reason = f"{others[0].bundle_id} does not qualify: {others[0].why}"
         else:
             kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
             reason = f"nobody of {total} qualifies: {kinds}"
-        return Choice(None, "", None, reason, tuple(everyone[:keep]), dict(counts))
+        return Choice(None, "", None, reason, tuple(others[:keep]), dict(counts))
+
+
+def _chosen(
+    candidate: Candidate, day: date, how: str, others: Sequence[Verdict], counts: Mapping[str, int], keep: int
+) -> Choice:
+    verdicts = (Verdict(candidate.bundle_id, f"chosen: {how}", True), *others)
+    reason = f"{candidate.bundle_id} takes it on {day}: {how}"
+    return Choice(candidate.bundle_id, candidate.account, day, reason, verdicts[:keep], dict(counts))
+
+
+def _as_planned(candidate: Candidate, day: date, choice: Choice, keep: int) -> Choice:
+    """People were shown this account and this day. They are kept, though `choice` would be made now."""
+    others = [
+        Verdict(verdict.bundle_id, NOT_PLANNED if verdict.chosen else verdict.why)
+        for verdict in choice.verdicts
+        if verdict.bundle_id != candidate.bundle_id
+    ]
+    counts = Counter(choice.counts)
+    if choice.bundle_id != candidate.bundle_id:
+        counts = counts + Counter({NOT_PLANNED: 1}) - Counter({MORE_LOADED: 1})
+    return _chosen(candidate, day, "as planned", others, counts, keep)
+
+
+def _count(verdicts: Iterable[Verdict]) -> Counter[str]:
+    return Counter(_kind(verdict.why) for verdict in verdicts)
 
 
 def _kind(why: str) -> str:
@@ -564,7 +587,7 @@ def plan(
     """What would become of the wishes if they were placed now, in their order. Books what it places in `ledger`."""
     found = []
     for wish in wanted:
-        shut = closed(wish.country, wish.platform)
+        shut = wish.unlocated or closed(wish.country, wish.platform)
         choice = markets(wish.country, wish.platform).place(wish) if shut is None else Choice(None, "", None, shut)
         if choice.day is not None:
             ledger.book(choice.account, choice.day, wish.campaign_id, wish.target, is_open=True)

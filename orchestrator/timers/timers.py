@@ -16,7 +16,8 @@ from orchestrator.journal.journal import LIVE, TIMER, Journal, Message
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AT_ONCE = 500
-REMEMBERED = 50_000
+MOST_WAITING = 1_000
+"""Timers that have rung and that the engine has not taken: more ring when it has caught up."""
 
 
 class Timers:
@@ -56,7 +57,8 @@ class Timers:
 class Ringer:
     """Rings what is due: one message for each timer and time, however often it is looked at.
 
-    After downtime everything that became due meanwhile rings once, the oldest first; the message tells how late.
+    After downtime everything that became due meanwhile rings once, the oldest first, marked `late`. Whoever sets a
+    timer that has rung, and is still to be taken, sets it to another time, which rings as well.
     """
 
     def __init__(self, database: Database, clock: Callable[[], int]) -> None:
@@ -65,33 +67,39 @@ class Ringer:
         self._clock = clock
         self._timers = Timers(database)
         self._journal = Journal(database)
-        self._rung: dict[tuple[str, int], None] = {}
+        self._rung: set[tuple[str, int]] = set()
+        self._looked_at: int | None = None
 
     def step(self) -> int:
         """Rings some of what is due; how many rang."""
         now = self._clock()
         with self._database.read() as connection:
-            found = self._timers.due(connection, now, AT_ONCE + len(self._rung))
+            found = self._timers.due(connection, now, MOST_WAITING)
         # The engine takes a timer away when it applies the message; until then it is found again.
-        still = {(name, at) for name, at, _ in found}
-        self._rung = {key: None for key in self._rung if key in still}
+        self._rung &= {(name, at) for name, at, _ in found}
         new = [item for item in found if item[:2] not in self._rung][:AT_ONCE]
         if new:
-            self._journal.append([_message(name, at, body, now) for name, at, body in new])
-            self._rung.update({(name, at): None for name, at, _ in new})
+            self._journal.append([_message(*item, now, self._looked_at) for item in new])
+            self._rung |= {(name, at) for name, at, _ in new}
+        self._looked_at = now
         return len(new)
 
     def forget(self) -> None:
         """Rings again what was rung and not taken away. The journal knows a message that it has."""
         self._rung.clear()
+        self._looked_at = None
 
     def close(self) -> None:
         self._journal.close()
 
 
-def _message(name: str, at: int, body: dict[str, Any], now: int) -> Message:
+def _message(name: str, at: int, body: dict[str, Any], now: int, looked_at: int | None) -> Message:
+    """`looked_at`: when it was last looked what is due. What was due by then should have rung before, and is late,
+    whatever the speed of the clock; as is what was due before anybody looked."""
+    late_by = (now - at) // 1_000_000
+    late = late_by > 0 and (looked_at is None or at <= looked_at)
     text = msgspec.json.encode(
-        {**body, "name": name, "due_at": _iso(at), "fired_at": _iso(now), "late_by": (now - at) // 1_000_000}
+        {**body, "name": name, "due_at": _iso(at), "fired_at": _iso(now), "late": late, "late_by": late_by}
     )
     return Message(
         message_id="msg_" + hashlib.sha256(f"timer\0{name}\0{at}".encode()).hexdigest()[:32],

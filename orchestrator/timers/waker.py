@@ -27,7 +27,8 @@ class Waker:
     def __exit__(self, *_: object) -> None:
         self._scheduler.shutdown(wait=False)
 
-    def wait(self, at_most: float) -> None:
-        """Returns when it is time again, or after `at_most` seconds."""
-        self._awake.wait(at_most)
+    def wait(self, at_most: float) -> bool:
+        """Returns when it is time again, or after `at_most` seconds; whether it was time."""
+        is_time = self._awake.wait(at_most)
         self._awake.clear()
+        return is_time

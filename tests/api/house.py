@@ -141,6 +141,7 @@ class InThisProcess(GroupCommit):
         super().__init__([])
         self._journal = journal
         self._process = object()  # type: ignore[assignment]
+        self._has_begun = True
 
     async def append(self, what: Any, timeout: float) -> Appended:
         try:

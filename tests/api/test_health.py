@@ -40,13 +40,14 @@ def test_all_is_well(working: House) -> None:
 
 def test_a_new_house_is_ready_but_does_not_work(house: House) -> None:
     assert failing(house, "/health/ready") == []
-    assert failing(house, "/health/work") == ["engine", "projections"]
+    assert failing(house, "/health/work") == ["engine", "projections", "outside"]
 
 
-def test_a_silent_worker_is_named(working: House) -> None:
+@pytest.mark.parametrize("name", health.LEASES)
+def test_a_silent_worker_is_named(working: House, name: str) -> None:
     with working.database.write() as connection:
-        connection.execute(leases.update().where(leases.c.name == "engine").values(ticked_at=leases.c.ticked_at - 11))
-    assert failing(working, "/health/work") == ["engine"]
+        connection.execute(leases.update().where(leases.c.name == name).values(ticked_at=leases.c.ticked_at - 11))
+    assert failing(working, "/health/work") == [name]
     assert failing(working, "/health/ready") == []
 
 

@@ -210,6 +210,7 @@ def test_countries(full: House) -> None:
         "spare": {f"2026-11-{day}": 6 for day in range(21, 28)},
         "videos": {"posted": 1},
         "breaker": "closed",
+        "paused": False,
         "position": 3,
     }
 

@@ -193,6 +193,9 @@ def test_a_malformed_command_is_not_journalled(house: House) -> None:
         b'{"reason": "\\u0000"}',
         b'{"reason": "\\ud800"}',
         b'{"reasons": "x"}',
+        b'{"reason": "x", "reason": "y"}',
+        b'{"reason": NaN}',
+        json.dumps({"reason": "x" * 2_001}).encode(),
         b'{"reason": "\xff"}',
         b"[" * 60_000,
     )
@@ -218,7 +221,7 @@ def test_a_large_body_is_not_read(house: House) -> None:
     for answer in (announced, streamed):
         assert answer.status_code == 413
         check_problem(answer)
-    fitting = json.dumps({"reason": "x" * 65_000}).encode()
+    fitting = json.dumps({"reason": "x" * 2_000}).encode().ljust(65_536)
     assert house.client.post(f"/api/messages/{target}/retry", content=fitting).status_code == 202
 
 

@@ -136,6 +136,42 @@ def test_a_policy_may_hold_the_videos_of_a_banned_account(make: Make) -> None:
     view = stage.video(video)
     assert (view.flags, view.bundle_id) == (("held",), "b1")
     assert view.reason == "the account is banned, and the policy holds its videos"
+    # Released, it goes where the policies would have sent it: the account is still banned.
+    assert stage.order({"command": "video.release", "video_id": video}) == ("applied", None)
+    assert states(stage, video) == [("b1", "cancelled"), ("b2", "planned")]
+
+
+def test_a_decision_names_the_webhook_that_it_answers_even_if_it_was_taken_in_a_later_message(make: Make) -> None:
+    stage = make()
+    placed(stage, "b1", "b2")
+    message = stage.article("bundle.banned", "b1", event_id="evt_ban")
+    (reroute,) = stage.events(VideoRerouted)
+    assert reroute.message_id == message
+    assert reroute.answers is not None
+    assert reroute.answers[2] == "evt_ban"
+
+
+def test_an_account_that_turns_out_to_be_warm_while_it_warms_again_is_postable_at_once(make: Make) -> None:
+    stage = make()
+    began = stage.now - timedelta(days=3)
+    stage.article("bundle.created", "b1", at=began)
+    stage.article("bundle.warming_started", "b1", at=began + timedelta(days=2))
+    (video,) = stage.video_ids(stage.campaign(campaign()))
+    assert stage.video(video).state == "waiting"
+    # Late news: it was warm before. The state stays the same, and yet it can post now.
+    stage.article("bundle.warming_completed", "b1", at=began + timedelta(days=1))
+    assert stage.bundle("b1").state == "warming"
+    assert stage.video(video).state == "planned"
+
+
+def test_a_ban_counts_for_the_breaker_when_the_country_becomes_known(make: Make) -> None:
+    stage = make()
+    for bundle in ("b1", "b2", "b3"):
+        stage.public("account.banned", bundle_id=bundle, platform="tiktok", banned_at=stage.now.isoformat())
+    assert stage.decisions() == []
+    for bundle in ("b1", "b2", "b3"):
+        stage.article("bundle.created", bundle, at=stage.now - timedelta(days=1))
+    assert [kind for kind, _ in stage.decisions()] == ["breaker"]
 
 
 def test_when_nobody_qualifies_it_waits_and_is_placed_as_soon_as_somebody_does(make: Make) -> None:
@@ -191,6 +227,18 @@ def test_silence_is_asked_about_before_the_video_moves(make: Make) -> None:
     stage.result(look_up["command_id"], slot="free")
     assert states(stage, video)[-1][1] == "planned"
     assert states(stage, video)[0] == ("b1", "cancelled")
+
+
+def test_content_that_was_rejected_is_not_moved_when_tokportal_stops_trying(make: Make) -> None:
+    stage = make()
+    video = placed(stage, "b1", "b2")
+    stage.send_all()
+    failed(stage, video, "content_violation", will_retry=True)
+    assert stage.video(video).state == "failed"
+    stage.wait(hours=25)
+    assert stage.decisions()[-1] == ("stop", "content_violation: the platform rejected this content")
+    # It may still be posted there: TokPortal is told that it is not wanted any more.
+    assert [row["bundle_id"] for row in stage.commands(kind="unschedule_video")] == ["b1"]
 
 
 def test_what_the_look_up_finds_posted_is_posted(make: Make) -> None:
@@ -254,6 +302,33 @@ def test_signs_of_life_on_the_old_account_hold_the_new_attempt(make: Make) -> No
     assert "late_news" in stage.alerts()
 
 
+def test_signs_of_life_hold_a_video_that_waits_for_another_account(make: Make) -> None:
+    stage = make()
+    video = placed(stage, "b1")
+    stage.send_all()
+    failed(stage, video)
+    assert stage.video(video).state == "waiting"
+    stage.wait(minutes=1)
+    stage.article("video.upload_started", "b1", video_id=video)
+    assert stage.video(video).flags == ("held",)
+    stage.warm("b2")
+    assert stage.video(video).state == "waiting"
+    assert stage.order({"command": "video.release", "video_id": video}) == ("applied", None)
+    assert states(stage, video) == [("b1", "failed"), ("b2", "planned")]
+
+
+def test_an_upload_after_the_ban_is_a_sign_of_life_however_soon_the_ban_was_answered(make: Make) -> None:
+    stage = make()
+    video = placed(stage, "b1", "b2")
+    stage.send_all()
+    banned_at = stage.now
+    stage.wait(hours=1)
+    stage.article("bundle.banned", "b1", at=banned_at)
+    stage.article("video.upload_started", "b1", at=banned_at + timedelta(minutes=30), video_id=video)
+    assert states(stage, video) == [("b1", "cancelled"), ("b2", "planned")]
+    assert stage.video(video).flags == ("held",)
+
+
 def test_news_from_an_account_that_never_had_it_is_flagged_and_a_post_still_counts(make: Make) -> None:
     stage = make()
     video = placed(stage, "b1", "b2")
@@ -288,7 +363,7 @@ def test_many_bans_open_the_breaker_until_a_person_resumes(make: Make) -> None:
     videos = stage.video_ids(stage.campaign(campaign(targets=targets)))
     for bundle in ("b1", "b2", "b3"):
         stage.article("bundle.banned", bundle)
-    assert ("breaker", "the breaker of tiktok in US is open: 3 accounts were banned within 24 hours") in (
+    assert ("breaker", "the breaker of tiktok in US is open: 3 accounts were banned within 1d") in (
         stage.decisions()
     )
     third = stage.video(videos[2])

@@ -50,7 +50,7 @@ def test_a_failed_warming_is_started_again_and_then_people_are_asked(make: Make)
     assert stage.decisions()[-1] == ("warm", "warming failed: no reach; restart 1 of 1")
     stage.wait(minutes=1)
     stage.article("bundle.warming_failed", "b1", reason="no reach again")
-    assert stage.decisions()[-1] == ("review", "warming failed: no reach again, after 1 restarts")
+    assert stage.decisions()[-1] == ("review", "warming failed: no reach again, after 1 restart")
     assert "needs_review" in stage.bundle("b1").holds
     assert "needs_review" in stage.alerts()
 

@@ -69,7 +69,7 @@ def test_json_is_yaml(value: object, ascii_only: bool) -> None:
         ("a: 1\nb: *x", 2, "aliases"),
         ("a: &x 1", 1, "anchors"),
         ("a: !!python/object:os.system x", 1, "tags"),
-        ("a: 1\nb: 2\na: 3", 3, "'a' is given twice, first in line 1"),
+        ("a: 1\nb: 2\na: 3", 3, "is given twice, first in line 1"),
         ("a: 1\n---\nb: 2", 2, "second document"),
         ("a: [1, 2", 1, "this is no YAML"),
         ("a:\n\t- 1", 2, "this is no YAML"),

@@ -227,21 +227,22 @@ class Memory:
         return self.kept.get(key)
 
     def take(self, reading: Reading, message: Taken) -> None:
+        apply(reading, self.turn(message))
+
+    def turn(self, message: Taken) -> Turn:
         nothing: Any = None  # No policies are in force: no outbox and no database are asked for anything.
-        apply(
-            reading,
-            Turn(
-                message=message,
-                now=NOON,
-                connection=nothing,
-                aggregates=self,  # type: ignore[arg-type]
-                desk=self.desk,
-                outbox=nothing,
-                policies=None,
-                follow=Follow(),
-                set_policies=nothing,
-                told=set(),
-            ),
+        return Turn(
+            message=message,
+            cause=None,
+            now=NOON,
+            connection=nothing,
+            aggregates=self,  # type: ignore[arg-type]
+            desk=self.desk,
+            outbox=nothing,
+            policies=None,
+            follow=Follow(),
+            set_policies=nothing,
+            told=set(),
         )
 
     def bundle(self, bundle_id: str, message_id: str, now: datetime) -> Bundle:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -153,12 +153,15 @@ def test_countries_count_what_the_other_read_models_show(database: Database, fil
         if row.merged_into is None:
             place = (row.country, row.platform) if row.campaign_id else places.get(row.bundle_id, ("", ""))
             counted[*place, "videos", row.state] += 1
-    breakers: defaultdict[tuple[str, str], bool] = defaultdict(bool)
+    gates: dict[tuple[str, str, str, str], int] = {}
     for _, event in aggregates(database)[1]:
-        if event.TOPIC == "BreakerOpened" or (event.TOPIC == "MarketResumed" and event.data["breaker"]):
-            breakers[event.data["country"], event.data["platform"]] = event.TOPIC == "BreakerOpened"
-    for place, is_open in breakers.items():
-        counted[*place, "breaker", "open"] += is_open
+        if event.TOPIC in ("BreakerOpened", "MarketPaused", "MarketResumed"):
+            place = (event.data["country"], event.data["platform"])
+            if event.TOPIC != "MarketPaused":
+                gates[*place, "breaker", "open"] = event.TOPIC == "BreakerOpened"
+            if event.TOPIC != "BreakerOpened":
+                gates[*place, "paused", ""] = event.TOPIC == "MarketPaused"
+    counted.update(gates)
     assert {tuple(row)[:4]: row.count for row in shown(database, countries)} == +counted
 
 
@@ -191,11 +194,11 @@ def test_every_campaign_is_a_row(database: Database, seed: int) -> None:
     follow(database, page=17)
     found, log = aggregates(database)
     members = of_kind(found, "campaign")
+    drafts = {event.originator_id: event for _, event in log if event.TOPIC == "CampaignDrafted"}
     assert {row.campaign_id for row in shown(database, campaigns)} == set(members)
     for row in shown(database, campaigns):
         campaign = members[row.campaign_id]
-        placed = [e.data["unmet"] for _, e in log if e.TOPIC == "CampaignPlaced" and e.originator_id == campaign.id]
         assert (row.status, row.name, row.wanted) == (campaign.status, campaign.spec["name"], 2)
-        assert json.loads(row.plan) == campaign.plan
-        assert json.loads(row.unmet) == (placed[-1] if placed else [])
+        drafted = drafts[campaign.id].data
+        assert (json.loads(row.plan), json.loads(row.unmet)) == (drafted["plan"], drafted["unmet"])
         assert row.created_at <= row.changed_at

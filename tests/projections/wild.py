@@ -244,7 +244,7 @@ class _World:
                 origin=self.rng.choice([None, {"system": "hubspot"}]),
                 labels={"product": "p1"},
             ).to_json()
-            plan = [["w1", "b1", "2026-11-21"]]
+            plan = [{"video_id": "w1", "bundle_id": "b1", "target_day": "2026-11-21"}]
             self.ours(self.get(Campaign, name), ours.CampaignDrafted, spec=spec, plan=plan, unmet=[], wanted=2)
             return
         kind, data = self.rng.choice(

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -28,6 +28,7 @@ from orchestrator.outbox import Command
 from tests.brain.stage import Stage, campaign
 from tests.conftest import prepare
 from tests.simulation.checker import Broken, Checker
+from tests.simulation.vendor import Slot
 from tests.simulation.world import World
 
 
@@ -177,6 +178,15 @@ def _until_done(call: Callable[[], Any]) -> None:
             return
         except TryAgain:
             continue
+
+
+def test_a_video_that_the_vendor_posts_twice_is_found_out(database: Database) -> None:
+    with closing(World(database, 2)) as world:
+        for name in list(world.vendor.accounts)[:2]:
+            slot = Slot(name, "vid_1", f"tp_{name}_1", 1, date(2026, 12, 1), "posted")
+            world.vendor.accounts[name].slots["vid_1"] = slot
+        with pytest.raises(Broken, match="3: vid_1 was really posted on"):
+            world.check()
 
 
 def test_a_read_model_that_differs_from_the_log_is_found_out(database: Database) -> None:

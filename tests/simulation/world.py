@@ -196,6 +196,18 @@ class World:
             stored = EventLog(self.database).after(connection, self._checked, 1_000_000)
         self.checker.take(self.stage.mapper.event(*row[1:]) for row in stored)
         self._checked += len(stored)
+        self.check_posts()
+
+    def check_posts(self) -> None:
+        """The promise behind invariant 3, by what the vendor really did: nothing is posted on a second account."""
+        accounts: dict[str, set[str]] = {}
+        for account in self.vendor.accounts.values():
+            for slot in account.slots.values():
+                if slot.state == "posted":
+                    accounts.setdefault(slot.video_id, set()).add(account.bundle_id)
+        for video_id, posted in sorted(accounts.items()):
+            if len(posted) > 1:
+                raise Broken(f"3: {video_id} was really posted on {' and on '.join(sorted(posted))}")
 
     def check_journal(self) -> None:
         """Invariant 1: everything that came was taken once, and nothing was poisonous."""

@@ -381,6 +381,16 @@ def test_a_step_that_works_ends_the_row_of_failures(lease: Lease, stopping: Stop
     assert stopping.waits == [0.2, 0.4, 0.2, GATHER]
 
 
+def test_a_worker_whose_every_step_fails_does_not_tick(database: Database, lease: Lease, time: Time) -> None:
+    """It asks for the lease after each failure: that is no work, and health must not take it for any."""
+    began = time.now
+
+    loop(Duty(*[ValueError()] * 50), lease, Stopping(time, last=20))
+
+    with database.read() as connection:
+        assert connection.execute(sa.select(leases.c.ticked_at)).scalar_one() == began
+
+
 def test_pauses_between_failures_do_not_grow_for_ever(lease: Lease, stopping: Stopping) -> None:
     stopping.last = 40
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.responses import Response
 
 from orchestrator.api.answers import JsonResponse
 from orchestrator.api.call import Call, not_found
+from orchestrator.api.giving import read_body
 from orchestrator.api.handlers.campaigns import listed
-from orchestrator.api.handlers.messages import read_body
 from orchestrator.api.operations import PAGING, Answer, Operation, Parameter
 from orchestrator.api.problems import Problem
 from orchestrator.api.queries.commands import command_item, list_commands
 from orchestrator.api.queries.decisions import list_decisions
 from orchestrator.api.queries.policies import policies_in_force
-from orchestrator.api.schemas import NUMBER, TEXT, listing, record, ref
+from orchestrator.api.schemas import DECISIONS, TEXT, listing, record, ref
 from orchestrator.documents import Refused
-from orchestrator.domain.decisions import OURS
 from orchestrator.outbox.outbox import KINDS, STATUSES
 from orchestrator.policies.schema import LARGEST, parse
 
-DECISIONS = sorted({kind.decision for kind in OURS.values() if kind.decision is not None})
+COMMAND_FILTERS = (
+    Parameter("status", "How far it got.", {"type": "string", "enum": list(STATUSES)}, example="held"),
+    Parameter("kind", "What it does.", {"type": "string", "enum": list(KINDS)}),
+    Parameter("bundle_id", "For this bundle.", {"type": "string"}),
+    Parameter("video_id", "For this video.", {"type": "string"}),
+)
 
 
 async def decisions(call: Call) -> Response:
@@ -43,19 +49,21 @@ async def policies(call: Call) -> Response:
 
 async def check(call: Call) -> Response:
     body = await read_body(call.request, LARGEST)
+    return JsonResponse(await call.runtime.study.compute(lambda: _checked(body)))
+
+
+def _checked(body: bytes) -> dict[str, Any]:
     try:
         found = parse(body.decode())
     except UnicodeDecodeError:
         raise Problem("malformed-document", "The document is not UTF-8.") from None
     except Refused as error:
-        return JsonResponse({"valid": False, "errors": [listed(p) for p in error.problems], "warnings": []})
-    return JsonResponse(
-        {"valid": True, "sha256": found.sha256, "errors": [], "warnings": [listed(p) for p in found.warnings]}
-    )
+        return {"valid": False, "errors": [listed(p) for p in error.problems], "warnings": []}
+    warnings = [listed(problem) for problem in found.warnings]
+    return {"valid": True, "sha256": found.sha256, "errors": [], "warnings": warnings}
 
 
-PROBLEM = record(line=NUMBER, column=NUMBER, key=TEXT, message=TEXT)
-PROBLEMS = {"type": "array", "items": PROBLEM}
+FINDINGS = {"type": "array", "items": ref("Finding")}
 
 OPERATIONS = (
     Operation(
@@ -85,13 +93,7 @@ OPERATIONS = (
         "viewer",
         commands,
         {200: Answer("A page of commands.", listing("Command"))},
-        parameters=(
-            *PAGING,
-            Parameter("status", "How far it got.", {"type": "string", "enum": list(STATUSES)}, example="held"),
-            Parameter("kind", "What it does.", {"type": "string", "enum": list(KINDS)}),
-            Parameter("bundle_id", "For this bundle.", {"type": "string"}),
-            Parameter("video_id", "For this video.", {"type": "string"}),
-        ),
+        parameters=(*PAGING, *COMMAND_FILTERS),
     ),
     Operation(
         "GET",
@@ -127,11 +129,12 @@ OPERATIONS = (
         {
             200: Answer(
                 "What was found.",
-                record(optional=["sha256"], valid={"type": "boolean"}, sha256=TEXT, errors=PROBLEMS, warnings=PROBLEMS),
+                record(optional=["sha256"], valid={"type": "boolean"}, sha256=TEXT, errors=FINDINGS, warnings=FINDINGS),
             )
         },
         body={"type": "object"},
         body_example={"version": 1, "defaults": {"posting": {"per_day": 2}}},
+        body_types=("application/json", "application/yaml"),
         problems=(408, 413, 422),
     ),
 )

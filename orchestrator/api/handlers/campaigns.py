@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,26 +10,26 @@ from starlette.responses import Response
 
 from orchestrator.api.answers import JsonResponse
 from orchestrator.api.call import Call, not_found
+from orchestrator.api.giving import append, message_of, outcome, read_body, refusal
 from orchestrator.api.handlers.filters import COUNTRY, PLATFORM
-from orchestrator.api.handlers.messages import append, read_body
 from orchestrator.api.operations import PAGING, Answer, Operation, Parameter
-from orchestrator.api.problems import Problem
+from orchestrator.api.problems import Problem, unavailable
 from orchestrator.api.queries.campaigns import campaign_item, list_campaigns
 from orchestrator.api.queries.histories import campaign_history
-from orchestrator.api.queries.messages import message_item
+from orchestrator.api.queries.page import log_head
 from orchestrator.api.schemas import SOME_TEXT, TEXT, TEXTS, listing, record, ref
 from orchestrator.campaigns import CampaignSpec, read_csv, read_document
-from orchestrator.campaigns.files import LARGEST
+from orchestrator.campaigns.files import LARGEST, LONGEST_CAPTION, LONGEST_URL, MOST_VIDEOS, SPREADS, TYPES
 from orchestrator.clock import instant_of
+from orchestrator.database import Database
 from orchestrator.database.tables import desk
 from orchestrator.desk import CampaignEntry, read_campaign
 from orchestrator.documents import Problem as Wrong
 from orchestrator.documents import Refused
 from orchestrator.domain.campaign import STATUSES
-from orchestrator.domain.countries import country_code
-from orchestrator.journal.commands import order
+from orchestrator.domain.countries import PLATFORMS, country_code
 from orchestrator.journal.inbox import APPLIED, PENDING
-from orchestrator.planning import Draft, draft
+from orchestrator.planning import draft
 
 WAIT = 10
 DAY = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "description": "a day such as 2026-12-01"}
@@ -65,41 +65,52 @@ async def history(call: Call) -> Response:
 
 
 async def create(call: Call) -> Response:
-    spec = _spec(call, await read_body(call.request, LARGEST))
+    body = await read_body(call.request, LARGEST)
+    study, services = call.runtime.study, call.runtime.services
+    spec = await study.compute(lambda: _spec(call, body))
     known = await call.read(_known, spec.campaign_id)
     if known is not None and known.digest != spec.digest:
         raise Problem("conflict", f"There is a campaign {spec.name!r} with other content. Give this one another name.")
-    services = call.runtime.services
+    location = {"Location": f"/api/campaigns/{spec.campaign_id}"}
     if known is not None and not call.query["dry_run"]:
-        return JsonResponse(await call.read(campaign_item, spec.campaign_id))
+        return JsonResponse(await _shown(call, spec.campaign_id), headers=location)
     now = instant_of(services.clock.microseconds())
-    planned: Draft = await call.read(draft, services.database, spec, now)
+    wanted, answer = await study(_planned, services.database, spec, now)
+    if call.query["dry_run"]:
+        return JsonResponse(answer)
+    message = message_of(call, wanted, once=f"{spec.campaign_id}:{spec.digest}")
+    await append(call, message)
+    item = await outcome(call, message, WAIT)
+    if item is not None and item["status"] not in (APPLIED, PENDING):
+        raise refusal("conflict", item)
+    return JsonResponse(answer, 201, headers=location)
+
+
+async def _shown(call: Call, campaign_id: str) -> dict[str, Any]:
+    """The campaign, which the engine knows: the read models are waited for."""
+    item = await call.runtime.head.hold(
+        lambda: call.read(campaign_item, campaign_id), lambda found: found is not None, WAIT
+    )
+    if item is None:
+        raise unavailable("The campaign is known, but cannot be shown yet.")
+    return item
+
+
+def _planned(
+    connection: sa.Connection, database: Database, spec: CampaignSpec, now: datetime
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The order that drafts the campaign, and what is answered."""
+    planned = draft(connection, database, spec, now)
+    wanted = planned.order(spec)
     answer = {
         "campaign_id": spec.campaign_id,
         "status": "draft",
-        "plan": planned.plan(),
-        "unmet": planned.unmet(),
+        "plan": wanted["plan"],
+        "unmet": wanted["unmet"],
         "notes": list(planned.notes),
+        "position": log_head(connection),
     }
-    if call.query["dry_run"]:
-        return JsonResponse(answer)
-    message = order(
-        planned.order(spec),
-        endpoint="api",
-        name=call.caller.name,
-        received_at=services.clock.microseconds(),
-        once=f"{spec.campaign_id}:{spec.digest}",
-    )
-    await append(call, message)
-    headers = {"Location": f"/api/campaigns/{spec.campaign_id}"}
-    item = await call.runtime.head.hold(
-        lambda: call.read(message_item, message.message_id),
-        lambda found: found is not None and found["status"] != PENDING,
-        WAIT,
-    )
-    if item is not None and item["status"] not in (APPLIED, PENDING):
-        raise Problem("conflict", item["reason"], members={"message_id": message.message_id})
-    return JsonResponse(answer, 201, headers=headers)
+    return wanted, answer
 
 
 def _known(connection: sa.Connection, campaign_id: str) -> CampaignEntry | None:
@@ -164,20 +175,37 @@ def listed(problem: Wrong) -> dict[str, Any]:
     return {"line": problem.line, "column": problem.column, "key": problem.key, "message": problem.message}
 
 
-PLAN = record(
-    campaign_id=TEXT,
-    status={"type": "string", "enum": list(STATUSES)},
-    plan={
-        "type": "array",
-        "items": record(
-            video_id=TEXT, ref=TEXT, bundle_id=TEXT, country=TEXT, platform=TEXT, target_day={**TEXT, "format": "date"}
-        ),
-    },
-    unmet={
-        "type": "array",
-        "items": record(video_id=TEXT, ref=TEXT, country=SOME_TEXT, platform=SOME_TEXT, reason=TEXT),
-    },
-    notes={**TEXTS, "description": "what else to know of the plan"},
+_URL = {**TEXT, "maxLength": LONGEST_URL, "description": "https://…"}
+_VIDEO = record(
+    optional=["type", "caption", "captions", "tiktok", "instagram"],
+    ref=TEXT,
+    type={"type": "string", "enum": list(TYPES), "default": "video"},
+    media={"anyOf": [_URL, {"type": "array", "items": _URL}], "description": "of a carousel: its images"},
+    caption={**SOME_TEXT, "maxLength": LONGEST_CAPTION},
+    captions={"type": "object", "additionalProperties": TEXT, "description": "by country"},
+    tiktok=record(optional=["sound_url"], sound_url=SOME_TEXT),
+    instagram=record(optional=["content_type"], content_type={"type": "string", "enum": ["reel", "post"]}),
+)
+_TARGET = record(
+    optional=["accounts", "bundles"],
+    country=TEXT,
+    platform={"type": "string", "enum": sorted(PLATFORMS)},
+    accounts={"type": "integer", "minimum": 1, "description": "up to so many; without `bundles`, all if not given"},
+    bundles={**TEXTS, "minItems": 1, "uniqueItems": True},
+)
+DOCUMENT = record(
+    optional=["group", "origin", "labels", "starts", "ends", "spread"],
+    name={**TEXT, "minLength": 1, "maxLength": 120},
+    group=TEXT,
+    origin=record(optional=["system", "object", "id"], system=TEXT, object=TEXT, id=TEXT),
+    labels={"type": "object", "additionalProperties": TEXT},
+    starts=DAY,
+    ends=DAY,
+    videos={"type": "array", "items": _VIDEO, "minItems": 1, "maxItems": MOST_VIDEOS},
+    targets={"type": "array", "items": _TARGET, "minItems": 1},
+    spread={"type": "string", "enum": list(SPREADS), "default": "every_account"},
+    disclose_as_ads=FLAG,
+    ai_content_disclaimer=FLAG,
 )
 
 OPERATIONS = (
@@ -204,14 +232,18 @@ OPERATIONS = (
         "operator",
         create,
         {
-            200: Answer("The plan of a dry run, or the campaign that was there with the same content.", {}),
-            201: Answer("The draft.", PLAN, headers={"Location": "the campaign"}),
+            200: Answer(
+                "The plan of a dry run, or the campaign that was there with the same content.",
+                {"anyOf": [ref("Plan"), ref("Campaign")]},
+            ),
+            201: Answer("The draft.", ref("Plan"), headers={"Location": "the campaign"}),
         },
         parameters=(
             Parameter("dry_run", "Only plan.", {"type": "boolean", "default": False}, example=True),
             *OF_CSV,
         ),
-        body={"type": "object"},
+        body=DOCUMENT,
+        body_types=("application/json", "application/yaml", "text/csv"),
         body_example={
             "name": "spring-launch",
             "videos": [{"ref": "teaser-1", "media": "https://cdn.example.com/teaser-1.mp4"}],

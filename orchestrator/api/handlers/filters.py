@@ -19,7 +19,7 @@ PLATFORM = Parameter("platform", "The platform.", {"type": "string", "enum": sor
 
 def with_country_code(query: Mapping[str, Any]) -> dict[str, Any]:
     """`query` with the country as the read models have it."""
-    country = query["country"]
+    country = query.get("country")
     if country is None:
         return dict(query)
     return {**query, "country": ALIASES.get(country.upper(), country.upper())}

@@ -30,7 +30,7 @@ PENDING_FOR = 30.0
 """Seconds that a message may wait for the engine."""
 LAG = 50_000
 """Events that a read model may be behind the log."""
-LEASES = ("engine", "projections")
+LEASES = ("engine", "projections", "outside")
 
 Checks = dict[str, str | None]
 """What is wrong, by what was checked; None: nothing."""
@@ -161,8 +161,8 @@ OPERATIONS = (
         "/health/work",
         "isWorking",
         "Is the work being done?",
-        "Fails when the engine or the projections are silent, messages wait too long, a read model is far behind, or a "
-        "worker is gone.",
+        "Fails when the engine, the projections, or the worker for timers and commands (`outside`) are silent, "
+        "messages wait too long, a read model is far behind, or a worker is gone.",
         work,
     ),
 )

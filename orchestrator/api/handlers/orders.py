@@ -2,115 +2,82 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from starlette.responses import Response
 
 from orchestrator.api.answers import JsonResponse
 from orchestrator.api.call import Call, not_found
-from orchestrator.api.handlers.filters import PLATFORM
-from orchestrator.api.handlers.messages import LONGEST_WAIT, append, give, read_body
+from orchestrator.api.giving import (
+    ANSWERS,
+    LONGEST_TEXT,
+    PREFER,
+    append,
+    check_text,
+    give,
+    malformed,
+    message_of,
+    read_members,
+    read_order,
+)
+from orchestrator.api.handlers import brain, messages, videos
+from orchestrator.api.handlers.filters import PLATFORM, with_country_code
 from orchestrator.api.operations import Answer, Operation, Parameter
+from orchestrator.api.parameters import parse
 from orchestrator.api.problems import Problem
 from orchestrator.api.queries.commands import list_commands
-from orchestrator.api.queries.exists import exists
+from orchestrator.api.queries.exists import (
+    known_bundle,
+    known_campaign,
+    known_command,
+    known_message,
+    known_video,
+)
 from orchestrator.api.queries.messages import list_messages
-from orchestrator.api.queries.videos import list_videos, ours_of
-from orchestrator.api.schemas import NUMBER, TEXT, TEXTS, record, ref
-from orchestrator.database.tables import bundles, campaigns, outbox
+from orchestrator.api.queries.videos import list_videos
+from orchestrator.api.schemas import NUMBER, TEXT, TEXTS, record
 from orchestrator.domain.countries import country_code
-from orchestrator.journal import Message
-from orchestrator.journal.commands import order
 
 Handler = Callable[[Call], Awaitable[Response]]
+Find = Callable[[sa.Connection, str], str | None]
 
-MOST_AT_ONCE = 1_000
+MOST_AT_ONCE = 10_000
+HANDFUL = 500
+"""Orders that are journalled at a time: webhooks want room in its queue, too."""
 SAMPLE = 20
-
-PREFER = Parameter(
-    "Prefer",
-    f"`wait=N` holds the answer until the order was applied or N seconds passed, at most {LONGEST_WAIT}.",
-    {"type": "string"},
-    where="header",
-    example="wait=10",
-)
-ANSWERS = {
-    200: Answer(
-        "The order's message, applied within the time of `Prefer: wait`.",
-        ref("Message"),
-        headers={"Location": "the order's message", "Preference-Applied": "how long was waited at most"},
-    ),
-    202: Answer("The order is journalled.", ref("Accepted"), headers={"Location": "the order's message"}),
-}
-REASON = {"type": "string", "description": "why, for the record"}
-
-
-async def read_order(call: Call, *known: str) -> dict[str, Any]:
-    """The members of the body: `reason`, and those `known`, all texts. Raises the problem `malformed-command`."""
-    body = await read_body(call.request)
-    if not body.strip():
-        return {}
-    try:
-        given = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Problem("malformed-command", "The body is not JSON.") from None
-    if not isinstance(given, dict):
-        raise Problem("malformed-command", 'The body is a JSON object such as {"reason": "as agreed"}.')
-    names = ("reason", *known)
-    if any(name not in names for name in given):
-        raise Problem(
-            "malformed-command",
-            f"The body has members that this order does not know; it knows {', '.join(names)}.",
-        )
-    for name, value in given.items():
-        if not isinstance(value, str) or "\0" in value or len(value) > 2_000:
-            raise Problem("malformed-command", f"The {name} is a text of at most 2,000 characters.")
-    return given
-
-
-def message_of(call: Call, command: Mapping[str, Any]) -> Message:
-    return order(
-        command,
-        endpoint="api",
-        name=call.caller.name,
-        received_at=call.runtime.services.clock.microseconds(),
-    )
+REASON = {"type": "string", "maxLength": LONGEST_TEXT, "description": "why, for the record"}
 
 
 def _order(
-    path: str,
-    command: str,
-    member: str,
-    table: sa.Column[Any],
     what: str,
+    verb: str,
+    find: Find,
     summary: str,
     description: str,
     *,
     role: str = "operator",
+    command: str | None = None,
     extra: tuple[str, ...] = (),
 ) -> Operation:
-    """One order about one thing, which has to exist."""
+    """One order about one thing, which has to exist. `extra` members of its body are texts."""
+    member = f"{what}_id"
 
     async def handler(call: Call) -> Response:
         given = await read_order(call, *extra)
-        name = call.path["id"]
-        if what == "video":
-            found = await call.read(ours_of, name)
-        else:
-            found = name if await call.read(exists, table, name) else None
+        found = await call.read(find, call.path["id"])
         if found is None:
             raise not_found(what)
-        return await give(call, message_of(call, {"command": command, member: found, "reason": None, **given}))
+        wanted = {"command": command or f"{what}.{verb}", member: found, "reason": None, **given}
+        return await give(call, message_of(call, wanted))
 
-    subject, _, verb = command.partition(".")
     members = {"reason": REASON, **dict.fromkeys(extra, TEXT)}
     return Operation(
         "POST",
-        path,
-        f"{verb}{subject.capitalize()}",
+        f"/api/{what}s/{{id}}/{verb}",
+        f"{verb}{what.capitalize()}",
         f"{what.capitalize()}s",
         summary,
         description,
@@ -125,26 +92,19 @@ def _order(
 
 
 def _of_videos(verb: str, summary: str, description: str, extra: tuple[str, ...] = ()) -> Operation:
-    path = f"/api/videos/{{id}}/{verb}"
-    return _order(path, f"video.{verb}", "video_id", bundles.c.bundle_id, "video", summary, description, extra=extra)
+    return _order("video", verb, known_video, summary, description, extra=extra)
 
 
 def _of_bundles(verb: str, summary: str, description: str, role: str = "operator") -> Operation:
-    path = f"/api/bundles/{{id}}/{verb}"
-    return _order(path, f"bundle.{verb}", "bundle_id", bundles.c.bundle_id, "bundle", summary, description, role=role)
+    return _order("bundle", verb, known_bundle, summary, description, role=role)
 
 
 def _of_campaigns(verb: str, summary: str, description: str) -> Operation:
-    path = f"/api/campaigns/{{id}}/{verb}"
-    column = campaigns.c.campaign_id
-    return _order(path, f"campaign.{verb}", "campaign_id", column, "campaign", summary, description)
+    return _order("campaign", verb, known_campaign, summary, description)
 
 
 def _of_commands(verb: str, summary: str, description: str, role: str = "operator") -> Operation:
-    path = f"/api/commands/{{id}}/{verb}"
-    return _order(
-        path, f"command.{verb}", "command_id", outbox.c.command_id, "command", summary, description, role=role
-    )
+    return _order("command", verb, known_command, summary, description, role=role)
 
 
 def _of_country(verb: str) -> Handler:
@@ -152,7 +112,7 @@ def _of_country(verb: str) -> Handler:
         given = await read_order(call)
         code = country_code(call.path["country"])
         if code is None:
-            raise Problem("malformed-command", "The country is a code of ISO 3166 alpha-2, such as US.")
+            raise malformed("The country is a code of ISO 3166 alpha-2, such as US.")
         command = {"command": f"market.{verb}", "country": code, "platform": call.query["platform"]}
         return await give(call, message_of(call, {**command, "reason": None, **given}))
 
@@ -178,14 +138,10 @@ BULK: dict[str, dict[str, tuple[str, str, str]]] = {
         "approve": ("command.approve", "command_id", "admin"),
     },
 }
-LISTS: dict[str, tuple[Callable[..., dict[str, Any]], str, tuple[str, ...]]] = {
-    "videos": (
-        list_videos,
-        "video_id",
-        ("state", "country", "platform", "bundle_id", "campaign_id", "ref", "error_code"),
-    ),
-    "messages": (list_messages, "message_id", ("status", "event_id")),
-    "commands": (list_commands, "command_id", ("status", "kind", "bundle_id", "video_id")),
+LISTS: dict[str, tuple[Callable[..., dict[str, Any]], str, tuple[Parameter, ...]]] = {
+    "videos": (list_videos, "video_id", videos.FILTERS),
+    "messages": (list_messages, "message_id", messages.FILTERS),
+    "commands": (list_commands, "command_id", brain.COMMAND_FILTERS),
 }
 
 
@@ -195,60 +151,54 @@ def _bulk(what: str) -> Handler:
         command, member, role = BULK[what][action]
         if not call.caller.may(role):
             raise Problem("forbidden", f"This needs the role {role}.")
-        query, name, _ = LISTS[what]
-        found: list[str] = []
-        cursor: str | None = None
-        truncated = False
-        while True:
-            page = await call.read(query, limit=500, cursor=cursor, **wanted)
-            found += [item[name] for item in page["items"]]
-            cursor = page["next"]
-            truncated = len(found) > MOST_AT_ONCE or (cursor is not None and len(found) == MOST_AT_ONCE)
-            if cursor is None or truncated:
-                break
-        found = found[:MOST_AT_ONCE]
+        found = await _found(call, what, wanted)
+        truncated, found = len(found) > MOST_AT_ONCE, found[:MOST_AT_ONCE]
         if dry:
             return JsonResponse({"count": len(found), "truncated": truncated, "sample": found[:SAMPLE]})
-        messages = [message_of(call, {"command": command, member: item, "reason": reason}) for item in found]
-        for message in messages:
-            await append(call, message)
-        answer = {
-            "count": len(messages),
-            "truncated": truncated,
-            "message_ids": [message.message_id for message in messages],
-        }
-        return JsonResponse(answer, 202)
+        given = [message_of(call, {"command": command, member: name, "reason": reason}) for name in found]
+        for start in range(0, len(given), HANDFUL):
+            await asyncio.gather(*(append(call, message) for message in given[start : start + HANDFUL]))
+        message_ids = [message.message_id for message in given]
+        return JsonResponse({"count": len(given), "truncated": truncated, "message_ids": message_ids}, 202)
 
     return handler
 
 
+async def _found(call: Call, what: str, wanted: Mapping[str, Any]) -> list[str]:
+    """The ids of all that the filter finds, or of more than can be told something at once."""
+    query, name, _ = LISTS[what]
+    found: list[str] = []
+    cursor: str | None = None
+    while len(found) <= MOST_AT_ONCE:
+        page = await call.read(query, limit=500, cursor=cursor, **wanted)
+        found += [item[name] for item in page["items"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    return found
+
+
 async def _read_bulk(call: Call, what: str) -> tuple[str, dict[str, Any], bool, str | None]:
-    try:
-        given = msgspec.json.decode(await read_body(call.request))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Problem("malformed-command", "The body is not JSON.") from None
-    known = ("action", "filter", "dry_run", "reason")
-    if not isinstance(given, dict) or any(name not in known for name in given):
-        raise Problem("malformed-command", f"The body is a JSON object with {', '.join(known)}.")
-    action, wanted = given.get("action"), given.get("filter")
-    if action not in BULK[what]:
-        raise Problem("malformed-command", f"The action is one of {', '.join(BULK[what])}.")
+    """Raises the problem `malformed-command`."""
+    given = await read_members(call, "action", "filter", "dry_run", "reason")
+    action, wanted, dry = given.get("action"), given.get("filter"), given.get("dry_run", False)
+    if not isinstance(action, str) or action not in BULK[what]:
+        raise malformed(f"The action is one of {', '.join(BULK[what])}.")
+    if not isinstance(dry, bool):
+        raise malformed("The member dry_run is true or false.")
+    if "reason" in given:
+        check_text("reason", given["reason"])
     filters = LISTS[what][2]
-    if not isinstance(wanted, dict) or not wanted:
-        raise Problem("malformed-command", f"The filter names at least one of {', '.join(filters)}.")
-    for name, value in wanted.items():
-        if name not in filters:
-            raise Problem("malformed-command", f"The filter knows {', '.join(filters)}.")
-        if not isinstance(value, str) or "\0" in value:
-            raise Problem("malformed-command", f"The filter's {name} is a text.")
-    if "country" in wanted:
-        wanted = {**wanted, "country": country_code(wanted["country"])}
-        if wanted["country"] is None:
-            raise Problem("malformed-command", "The filter's country is a code of ISO 3166 alpha-2.")
-    dry, reason = given.get("dry_run", False), given.get("reason")
-    if not isinstance(dry, bool) or not (reason is None or (isinstance(reason, str) and "\0" not in reason)):
-        raise Problem("malformed-command", "dry_run is true or false, and the reason a text.")
-    return action, wanted, dry, reason
+    names = ", ".join(parameter.name for parameter in filters)
+    if not isinstance(wanted, dict) or not all(isinstance(value, str) and value for value in wanted.values()):
+        raise malformed(f"The filter is an object of texts; it knows {names}.")
+    if not wanted:
+        raise malformed(f"The filter names at least one of {names}: nothing is done to everything.")
+    try:
+        checked = parse(list(wanted.items()), filters)
+    except Problem as problem:
+        raise malformed(f"The filter cannot be used. {problem.detail}") from None
+    return action, with_country_code(checked), dry, given.get("reason")
 
 
 def _bulk_operation(what: str) -> Operation:
@@ -274,14 +224,18 @@ def _bulk_operation(what: str) -> Operation:
             action={"type": "string", "enum": list(BULK[what])},
             filter={
                 "type": "object",
-                "properties": dict.fromkeys(filters, TEXT),
+                "properties": {parameter.name: parameter.schema for parameter in filters},
                 "minProperties": 1,
                 "additionalProperties": False,
             },
             dry_run={"type": "boolean"},
             reason=REASON,
         ),
-        body_example={"action": next(iter(BULK[what])), "filter": {filters[0]: "failed"}, "dry_run": True},
+        body_example={
+            "action": next(iter(BULK[what])),
+            "filter": {filters[0].name: filters[0].example},
+            "dry_run": True,
+        },
         problems=(408, 413, 422),
     )
 
@@ -335,6 +289,14 @@ OPERATIONS = (
     _of_campaigns("pause", "Pause a campaign", "Nothing of it is handed over; what TokPortal holds stays."),
     _of_campaigns("resume", "Resume a campaign", "Videos whose day has passed get another."),
     _of_campaigns("cancel", "Cancel a campaign", "What is not posted yet is cancelled."),
+    _order(
+        "message",
+        "retry",
+        known_message,
+        "Apply a message again",
+        "For a message that is quarantined or unrecognised, after a fix. The order is journalled like any message.",
+        command="retry",
+    ),
     _of_commands("retry", "Send a command again", "For one whose attempts are used up, or whose outcome is unknown."),
     _of_commands("discard", "Discard a command", "It is not sent."),
     _of_commands("approve", "Approve what a command costs", "For one that waits for it.", role="admin"),

@@ -16,6 +16,16 @@ from orchestrator.api.schemas import VIDEO_STATE, listing, ref
 DEFAULT_WAIT = 30
 LONGEST_WAIT = 60
 
+FILTERS = (
+    Parameter("state", "Its state.", VIDEO_STATE, example="failed"),
+    COUNTRY,
+    PLATFORM,
+    Parameter("bundle_id", "The bundle that it is on.", {"type": "string"}, example="bdl_us_1"),
+    Parameter("campaign_id", "The campaign that planned it.", {"type": "string"}),
+    Parameter("ref", "What its campaign calls it.", {"type": "string"}),
+    Parameter("error_code", "The code of its newest failure, unless it was moved on.", {"type": "string"}),
+)
+
 
 async def list_(call: Call) -> Response:
     return JsonResponse(await call.read(list_videos, **with_country_code(call.query)))
@@ -57,16 +67,7 @@ OPERATIONS = (
         "viewer",
         list_,
         {200: Answer("A page of videos.", listing("Video"))},
-        parameters=(
-            *PAGING,
-            Parameter("state", "Its state.", VIDEO_STATE, example="failed"),
-            COUNTRY,
-            PLATFORM,
-            Parameter("bundle_id", "The bundle that it is on.", {"type": "string"}, example="bdl_us_1"),
-            Parameter("campaign_id", "The campaign that planned it.", {"type": "string"}),
-            Parameter("ref", "What its campaign calls it.", {"type": "string"}),
-            Parameter("error_code", "The code of its newest failure.", {"type": "string"}),
-        ),
+        parameters=(*PAGING, *FILTERS),
     ),
     Operation(
         "GET",

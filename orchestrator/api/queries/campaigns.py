@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +13,10 @@ from orchestrator.api import cursors
 from orchestrator.api.queries.page import Page, page, read_position
 from orchestrator.database.tables import campaigns, videos
 
-MOST_OF_PLAN = 20_000
+DRAFT = "draft"
+WAITING = "waiting"
+
+Progress = dict[str, dict[str, int]]
 
 
 def list_campaigns(
@@ -25,13 +30,14 @@ def list_campaigns(
     if status is not None:
         query = query.where(campaigns.c.status == status)
     rows = connection.execute(query).all()
-    position = read_position(connection, "campaigns", "videos")
+    position = _position(connection)
+    progress = _progress(connection, [row.campaign_id for row in rows])
     return page(
         "campaigns",
         rows,
         limit,
         position,
-        lambda row: _item(connection, row, position),
+        lambda row: _item(row, progress[row.campaign_id], position),
         lambda row: [row.name, row.campaign_id],
     )
 
@@ -41,23 +47,34 @@ def campaign_item(connection: sa.Connection, campaign_id: str) -> dict[str, Any]
     row = connection.execute(sa.select(campaigns).where(campaigns.c.campaign_id == campaign_id)).first()
     if row is None:
         return None
-    item = _item(connection, row, read_position(connection, "campaigns", "videos"))
-    return {**item, "plan": _plan(connection, row), "unmet": msgspec.json.decode(row.unmet)}
+    item = _item(row, _progress(connection, [campaign_id])[campaign_id], _position(connection))
+    if row.status == DRAFT:
+        return {**item, "plan": msgspec.json.decode(row.plan), "unmet": msgspec.json.decode(row.unmet)}
+    return {**item, **_standing(connection, campaign_id)}
 
 
-def _item(connection: sa.Connection, row: Any, position: int) -> dict[str, Any]:
-    progress: dict[str, dict[str, int]] = {"by_state": {}, "by_country": {}, "by_day": {}}
-    columns = (videos.c.state, videos.c.country, videos.c.target_day)
+def _position(connection: sa.Connection) -> int:
+    return read_position(connection, "campaigns", "videos")
+
+
+def _progress(connection: sa.Connection, campaign_ids: Sequence[str]) -> defaultdict[str, Progress]:
+    found: defaultdict[str, Progress] = defaultdict(lambda: {"by_state": {}, "by_country": {}, "by_day": {}})
+    columns = (videos.c.campaign_id, videos.c.state, videos.c.country, videos.c.target_day)
     query = (
         sa.select(*columns, sa.func.count().label("number"))
-        .where(videos.c.campaign_id == row.campaign_id)
+        .where(videos.c.campaign_id.in_(campaign_ids))
         .group_by(*columns)
         .order_by(*columns)
     )
-    for found in connection.execute(query):
-        for name, key in (("by_state", found.state), ("by_country", found.country), ("by_day", found.target_day)):
+    for row in connection.execute(query):
+        progress = found[row.campaign_id]
+        for name, key in (("by_state", row.state), ("by_country", row.country), ("by_day", row.target_day)):
             if key is not None:
-                progress[name][key] = progress[name].get(key, 0) + found.number
+                progress[name][key] = progress[name].get(key, 0) + row.number
+    return found
+
+
+def _item(row: Any, progress: Progress, position: int) -> dict[str, Any]:
     return {
         "campaign_id": row.campaign_id,
         "name": row.name,
@@ -76,28 +93,19 @@ def _item(connection: sa.Connection, row: Any, position: int) -> dict[str, Any]:
     }
 
 
-def _plan(connection: sa.Connection, row: Any) -> list[dict[str, Any]]:
-    """Where every video goes: as drafted, and since the start as it is."""
-    if row.status == "draft":
-        return [
-            {"video_id": video_id, "bundle_id": bundle_id, "target_day": day}
-            for video_id, bundle_id, day in msgspec.json.decode(row.plan)
-        ]
+def _standing(connection: sa.Connection, campaign_id: str) -> dict[str, list[dict[str, Any]]]:
+    """Where its videos are now, and which of them wait for an account, and why."""
+    columns = ("video_id", "ref", "bundle_id", "country", "platform", "target_day", "state", "reason")
     query = (
-        sa.select(videos)
-        .where(videos.c.campaign_id == row.campaign_id)
+        sa.select(*(videos.c[name] for name in columns))
+        .where(videos.c.campaign_id == campaign_id)
         .order_by(videos.c.ref, videos.c.video_id)
-        .limit(MOST_OF_PLAN)
     )
-    return [
-        {
-            "video_id": video.video_id,
-            "ref": video.ref,
-            "bundle_id": video.bundle_id,
-            "country": video.country,
-            "platform": video.platform,
-            "target_day": video.target_day,
-            "state": video.state,
-        }
-        for video in connection.execute(query)
-    ]
+    plan, unmet = [], []
+    for row in connection.execute(query):
+        where = {"video_id": row.video_id, "ref": row.ref, "country": row.country, "platform": row.platform}
+        if row.state == WAITING:
+            unmet.append({**where, "reason": row.reason})
+        elif row.bundle_id is not None:
+            plan.append({**where, "bundle_id": row.bundle_id, "target_day": row.target_day, "state": row.state})
+    return {"plan": plan, "unmet": unmet}

@@ -14,8 +14,8 @@ from orchestrator.database.tables import countries
 
 
 def list_countries(connection: sa.Connection, *, now: datetime, limit: int = 50, cursor: str | None = None) -> Page:
-    """Every country and platform that has bundles or videos. What is not known yet is None (a platform), or left out
-    (a country). `now` tells which days are to come."""
+    """Every country and platform that has bundles or videos, or is paused. What is not known yet is None (a platform),
+    or left out (a country). `now` tells which days are to come."""
     pair = sa.tuple_(countries.c.country, countries.c.platform)
     present = (
         sa.select(countries.c.country, countries.c.platform)
@@ -41,6 +41,8 @@ def list_countries(connection: sa.Connection, *, now: datetime, limit: int = 50,
                 item["postable"] = row.count
             elif row.subject == "breaker":
                 item["breaker"] = row.state
+            elif row.subject == "paused":
+                item["paused"] = True
             elif row.subject in ("bundles", "videos"):
                 item[row.subject][row.state] = row.count
     known = [key for key in found if key[1]]
@@ -58,5 +60,6 @@ def _empty(country: str, platform: str, position: int) -> dict[str, Any]:
         "spare": {},
         "videos": {},
         "breaker": "closed",
+        "paused": False,
         "position": position,
     }

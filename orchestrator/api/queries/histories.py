@@ -13,7 +13,7 @@ from orchestrator.api.queries.page import Page, log_head, page
 from orchestrator.database.tables import events
 from orchestrator.domain.bundle import Account, Bundle, Eras
 from orchestrator.domain.campaign import Campaign
-from orchestrator.domain.decisions import OURS, FactsAdopted, Merged
+from orchestrator.domain.decisions import OURS, FactsAdopted, FactsReleased, Merged
 from orchestrator.domain.facts import BundleMentioned, Note
 from orchestrator.domain.video import Video
 from orchestrator.log import note, step
@@ -23,6 +23,7 @@ HIDDEN = (
     Account.AccountRegistered.TOPIC,
     BundleMentioned.TOPIC,
     FactsAdopted.TOPIC,
+    FactsReleased.TOPIC,
 )
 """Births, mentions, and facts that are shown from where they were recorded first."""
 VENDOR = {"kind": "vendor", "name": "tokportal"}

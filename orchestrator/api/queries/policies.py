@@ -24,10 +24,12 @@ def policies_in_force(connection: sa.Connection) -> dict[str, Any]:
     row = connection.execute(query).first()
     position = log_head(connection)
     if row is None:
-        return {"text": None, "sha256": None, "since": None, "actor": None, "warnings": [], "position": position}
+        names = ("version", "text", "sha256", "since", "actor")
+        return {**dict.fromkeys(names), "warnings": [], "position": position}
     state = msgspec.json.decode(bytes(row.state))
     text = state["data"]["text"]
     return {
+        "version": state["data"]["sha256"],
         "text": text,
         "sha256": state["data"]["sha256"],
         "since": {"position": row.notification_id, "recorded_at": state["timestamp"].replace("+00:00", "Z")},

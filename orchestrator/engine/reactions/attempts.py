@@ -16,6 +16,7 @@ from orchestrator.domain.decisions import (
     write_key,
 )
 from orchestrator.domain.facts import Key
+from orchestrator.domain.times import iso
 from orchestrator.domain.video import Leg, Plan, Video
 from orchestrator.engine.reactions import gates
 from orchestrator.engine.turn import Turn, command_id
@@ -108,8 +109,8 @@ def hand(turn: Turn, video: Video, *, not_before: datetime | None = None) -> Non
     file(turn, video.video_id, plan)
     wish = plan.wish
     entry = turn.desk.video(video.video_id)
-    spec = turn.campaign(wish["campaign_id"]).spec
-    content = next(content for content in spec["videos"] if content["ref"] == wish["ref"])
+    campaign = turn.campaign(wish["campaign_id"])
+    spec, content = campaign.spec, campaign.contents[wish["ref"]]
     caption = (content.get("captions") or {}).get(wish["country"], content.get("caption"))
     body = {
         "external_ref": video.video_id,
@@ -151,7 +152,7 @@ def retry(
         bundle_id=leg.bundle_id,
         tries=leg.tries + 1,
         since=None if since is None else write_key(since),
-        not_before=not_before.isoformat() if not_before is not None else None,
+        not_before=iso(not_before) if not_before is not None else None,
         **actor,
     )
     hand(turn, video, not_before=not_before)
@@ -177,14 +178,16 @@ def ask(turn: Turn, video: Video, leg: Leg, why: str, answers: Key | None, **act
     about = _about(video, plan, leg.bundle_id)
     body = {"external_ref": video.video_id, "bundle_id": leg.bundle_id, "free_it": True}
     turn.command("look_up_slot", name, body, held=gates.sending(turn), **about)
-    kind = "stuck" if leg.state in ("uploading", "uploaded", "failed") else "missed"
-    turn.alert(kind, f"video {video.video_id} on {leg.bundle_id}: {why}", **about)
+    if leg.asked == 0:
+        kind = "stuck" if leg.state in ("uploading", "uploaded", "failed") else "missed"
+        turn.alert(kind, f"video {video.video_id} ({plan.wish['ref']}) on {leg.bundle_id}: {why}", **about)
 
 
 def hold(turn: Turn, video: Video, reason: str, answers: Key | None, *, why: str) -> None:
     turn.record(video, VideoHeld, reason=reason, answers=answers, why=why)
     plan = plan_of(video)
-    turn.alert("held", f"video {video.video_id} is held: {reason}", video_id=video.video_id)
+    text = f"video {video.video_id} ({plan.wish['ref']}) is held: {reason}"
+    turn.alert("held", text, video_id=video.video_id)
     file(turn, video.video_id, plan)
 
 
@@ -195,8 +198,17 @@ def abandon(turn: Turn, video: Video, plan: Plan, why: str, answers: Key | None 
     turn.alert("abandoned", f"video {video.video_id} ({plan.wish['ref']}) is abandoned: {why}", video_id=video.video_id)
 
 
-def wait(turn: Turn, video: Video, why: str, answers: Key | None, candidates: dict[str, Any], **actor: Any) -> None:
-    """Nobody qualifies: the video waits, at most until its deadline."""
+def wait(
+    turn: Turn,
+    video: Video,
+    why: str,
+    answers: Key | None,
+    candidates: dict[str, Any],
+    *,
+    is_told: bool = False,
+    **actor: Any,
+) -> None:
+    """Nobody qualifies: the video waits, at most until its deadline. `is_told`: people hear of it in another way."""
     plan = plan_of(video)
     wish = plan.wish
     deadline = None
@@ -215,6 +227,8 @@ def wait(turn: Turn, video: Video, why: str, answers: Key | None, candidates: di
         candidates=candidates,
         **actor,
     )
+    if is_told:
+        return
     about = {key: wish[key] for key in ("campaign_id", "country", "platform")}
     text = f"video {video.video_id} ({wish['ref']}) waits: {why}"
     turn.alert("waiting", text, once=f"{video.video_id}:{len(plan.legs)}", video_id=video.video_id, **about)

@@ -10,8 +10,9 @@ from orchestrator.desk import BundleEntry, Place, market_name, slice_after
 from orchestrator.domain.bundle import Bundle, BundleView
 from orchestrator.domain.decisions import BreakerOpened, ReviewRequested, Step, WarmingRequested, write_key
 from orchestrator.domain.facts import Key
-from orchestrator.engine.reactions import gates
+from orchestrator.engine.reactions import gates, reviews
 from orchestrator.engine.turn import Turn, command_id
+from orchestrator.policies.fields import written
 from orchestrator.policies.placement import why_not_postable
 from orchestrator.policies.recovery import GRACE
 
@@ -68,6 +69,7 @@ def _refresh(turn: Turn, bundle_id: str) -> None:
     if (_standing(old), old.flags, old.place) != (_standing(entry), entry.flags, entry.place):
         _react(turn, old, entry, view)
     consider_warming(turn, entry, view, fresh=(old.state, old.state_since) != (entry.state, entry.state_since))
+    reviews.of_account(turn, entry, turn.bundle(bundle_id))
 
 
 def _standing(entry: BundleEntry) -> tuple[object, ...]:
@@ -128,9 +130,10 @@ def _count_ban(turn: Turn, entry: BundleEntry, place: Place, ban: Key) -> None:
     bans = tuple(sorted((at, name) for name, at in recent.items()))
     breaker = market.breaker
     if breaker is None and len(bans) >= policy.ban.breaker_bans:
-        hours = int(policy.ban.breaker_within.total_seconds() // 3600)
+        banned = "1 account was" if len(bans) == 1 else f"{len(bans)} accounts were"
         breaker = (
-            f"the breaker of {platform} in {country} is open: {len(bans)} accounts were banned within {hours} hours"
+            f"the breaker of {platform} in {country} is open: "
+            f"{banned} banned within {written(policy.ban.breaker_within)}"
         )
         turn.record(
             turn.market(country, platform),
@@ -238,7 +241,8 @@ def _restart(turn: Turn, entry: BundleEntry, bundle: Bundle, requests: list[Step
         tries = max((step.detail["tries"] for step in requests), default=1) + 1
         request_warming(turn, entry, bundle, f"{what}; restart {restarts + 1} of {retries}", tries, failure)
     elif not any(s.name == "ReviewRequested" and s.detail["about"] in answered for s in bundle.steps):
-        ask_for_review(turn, entry, bundle, f"{what}, after {restarts} restarts", write_key(failure), failure)
+        after = "" if not restarts else f", after {restarts} restart{'s' if restarts > 1 else ''}"
+        ask_for_review(turn, entry, bundle, f"{what}{after}", write_key(failure), failure)
 
 
 def ask_for_review(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -22,7 +23,7 @@ from orchestrator.domain.decisions import (
     VideoRequested,
 )
 from orchestrator.domain.video import Video
-from orchestrator.engine.reactions import videos
+from orchestrator.engine.reactions import joins, videos
 from orchestrator.engine.reactions.attempts import file, leave, plan_of
 from orchestrator.engine.reactions.placing import place
 from orchestrator.engine.turn import Turn
@@ -97,37 +98,46 @@ def _start(turn: Turn, campaign: Campaign, reason: str | None) -> str | None:
         return "no policies are in force: nothing can be placed"
     spec = CampaignSpec.from_json(campaign.spec)
     existing = existing_accounts(turn.desk, turn.policies, spec)
+    unlocated = next((why for wish in wished(turn.desk, spec, existing) if (why := wish.unlocated)), None)
+    if unlocated is not None:
+        return unlocated
     turn.record(campaign, CampaignStarted, reason=reason, actor=turn.person, existing=existing)
     _file(turn, campaign, placing=True, placed=0)
     turn.work("campaign", campaign_id=campaign.campaign_id, at=0)
     return None
 
 
+_specs: dict[str, CampaignSpec] = {}
+
+
+def _spec(campaign: Campaign, digest: str) -> CampaignSpec:
+    """What the campaign asks for. It is kept from slice to slice: ten thousand rows take long to read."""
+    if digest not in _specs:
+        _specs.clear()
+        _specs[digest] = CampaignSpec.from_json(campaign.spec)
+    return _specs[digest]
+
+
 def place_slice(turn: Turn, campaign_id: str, at: int) -> None:
     """Places the next videos of a campaign that was started, and leaves the rest to further messages."""
     entry = turn.desk.campaign(campaign_id)
-    if entry is None or not entry.placing or entry.placed != at:
-        return
-    if entry.status != "running":
+    if entry is None or not entry.placing or entry.placed != at or entry.status != "running":
         return
     campaign = turn.campaign(campaign_id)
-    spec = CampaignSpec.from_json(campaign.spec)
-    existing = campaign.existing
-    wanted = wished(turn.desk, spec, dict(existing))
-    shown = {item["video_id"]: (item["bundle_id"], item["target_day"]) for item in campaign.plan}
-    part = wanted[at : at + SLICE]
+    spec = _spec(campaign, entry.digest)
+    part = wished(turn.desk, spec, campaign.existing, at, at + SLICE)
+    if not part:
+        _report(turn, campaign, spec)
+        return
     turn.load(Video.key(wish.video_id) for wish in part)
     for wish in part:
-        _want(turn, wish, shown.get(wish.video_id))
+        _want(turn, wish, campaign.plan.get(wish.video_id))
     done = at + len(part)
-    _file(turn, campaign, placed=done, placing=done < len(wanted))
-    if done < len(wanted):
-        turn.work("campaign", campaign_id=campaign_id, at=done)
-    else:
-        _report(turn, campaign, wanted, shown)
+    _file(turn, campaign, placed=done)
+    turn.work("campaign", campaign_id=campaign_id, at=done)
 
 
-def _want(turn: Turn, wish: Wish, shown: tuple[str, str] | None) -> None:
+def _want(turn: Turn, wish: Wish, shown: Mapping[str, str] | None) -> None:
     video = turn.video(wish.video_id)
     turn.record(
         video,
@@ -145,38 +155,41 @@ def _want(turn: Turn, wish: Wish, shown: tuple[str, str] | None) -> None:
         accounts=wish.accounts,
         day=_text(wish.day),
     )
-    place(turn, video, prefer=(shown[0], date.fromisoformat(shown[1])) if shown is not None else None)
+    prefer = (shown["bundle_id"], date.fromisoformat(shown["target_day"])) if shown is not None else None
+    place(turn, video, prefer=prefer)
     videos.consider(turn, wish.video_id)
+    joins.wanted(turn, wish.video_id)
 
 
 def _text(day: date | None) -> str | None:
     return day.isoformat() if day is not None else None
 
 
-def _report(turn: Turn, campaign: Campaign, wanted: tuple[Wish, ...], shown: dict[str, tuple[str, str]]) -> None:
+def _report(turn: Turn, campaign: Campaign, spec: CampaignSpec) -> None:
     """What became of the plan that people were shown."""
     moved, unmet = [], []
-    turn.load(Video.key(wish.video_id) for wish in wanted)
+    wanted = wished(turn.desk, spec, campaign.existing)
     for wish in wanted:
-        plan = plan_of(turn.video(wish.video_id))
-        if not plan.legs:
-            where = {"country": plan.wish["country"], "platform": plan.wish["platform"]}
-            unmet.append({"video_id": wish.video_id, "ref": wish.ref, **where, "reason": plan.reason})
-            continue
-        first = [plan.legs[0].bundle_id, plan.legs[0].target_day]
-        before = shown.get(wish.video_id)
-        if before is not None and list(before) != first:
-            moved.append({"video_id": wish.video_id, "from": list(before), "to": first})
+        entry = turn.desk.video(wish.video_id)
+        first = [entry.legs[0].bundle_id, entry.legs[0].day] if entry is not None and entry.legs else None
+        if first is None:
+            where = {"country": wish.country, "platform": wish.platform}
+            unmet.append({"video_id": wish.video_id, "ref": wish.ref, **where})
+        shown = campaign.plan.get(wish.video_id)
+        if shown is not None and first != [shown["bundle_id"], shown["target_day"]]:
+            moved.append({"video_id": wish.video_id, "from": [shown["bundle_id"], shown["target_day"]], "to": first})
+    turn.load(Video.key(item["video_id"]) for item in unmet)
     turn.record(
         campaign,
         CampaignPlaced,
         placed=len(wanted) - len(unmet),
         waiting=len(unmet),
         moved=moved,
-        unmet=unmet,
+        unmet=[{**item, "reason": plan_of(turn.video(item["video_id"])).reason} for item in unmet],
     )
+    _file(turn, campaign, placing=False)
     if unmet:
-        text = f"{len(unmet)} of {len(wanted)} videos of {campaign.spec['name']} wait for an account"
+        text = f"{len(unmet)} of {len(wanted)} videos of {spec.name} wait for an account"
         turn.alert("unmet", text, campaign_id=campaign.campaign_id)
     complete(turn, campaign.campaign_id)
 

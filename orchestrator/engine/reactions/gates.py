@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from orchestrator.desk import BundleEntry, VideoEntry
+from datetime import UTC, datetime, time, timedelta
+
+import msgspec
+
+from orchestrator.desk import SERVICE, BundleEntry, VideoEntry
 from orchestrator.engine.turn import Turn
 from orchestrator.policies.placement import why_not_postable
 
@@ -50,9 +54,54 @@ def warming(turn: Turn, entry: BundleEntry, command_id: str, mode: str, terms: i
         return "TokPortal can warm the account once it is ready"
     if mode == "advanced" and not terms:
         return "advanced warming needs search terms: set warming.terms in the policies"
-    if turn.policies is not None:
-        price = WARMING_TERM_PRICE * terms
-        limit = turn.policies.at(entry.country, entry.platform).budget.approve_above
-        if price > limit and not turn.desk.is_approved(command_id):
-            return f"an admin's approval: about {price} credits, and the policy spends {limit} without asking"
-    return sending(turn)
+    return _budget(turn, entry, command_id, WARMING_TERM_PRICE * terms) or sending(turn)
+
+
+def _budget(turn: Turn, entry: BundleEntry, command_id: str, price: int) -> str | None:
+    """Why a command that costs credits is not sent without an admin's approval. A day's budget is one for the whole
+    house, whatever the market: to count less would spend more than anybody allowed."""
+    if turn.policies is None or not price or turn.desk.is_approved(command_id):
+        return None
+    budget = turn.policies.at(entry.country, entry.platform).budget
+    spent = sum(other for name, other in _spent_today(turn) if name != command_id)
+    about = {"bundle_id": entry.bundle_id, "country": entry.country, "platform": entry.platform}
+    if price > budget.approve_above:
+        without = f"the policy spends {budget.approve_above} without asking"
+        turn.alert(
+            "budget", f"{entry.bundle_id}: warming costs about {price} credits, {without}", once=command_id, **about
+        )
+        return f"an admin's approval: about {price} credits, and {without}"
+    if spent + price > budget.credits_per_day:
+        tomorrow = datetime.combine(turn.now.astimezone(UTC).date() + timedelta(days=1), time.min, UTC)
+        turn.timer("budget", tomorrow, timer="budget")
+        text = f"{spent} of the day's {budget.credits_per_day} credits are spent"
+        turn.alert("budget", f"{text}: what costs more waits", once=_today(turn))
+        return f"an admin's approval, or the next day: about {price} credits, and {text}"
+    return None
+
+
+def _spent_today(turn: Turn) -> tuple[tuple[str, int], ...]:
+    service = turn.desk.service()
+    return service.spent if service.spent_on == _today(turn) else ()
+
+
+def _today(turn: Turn) -> str:
+    return turn.now.astimezone(UTC).date().isoformat()
+
+
+def spend(turn: Turn, command_id: str, price: int) -> None:
+    """A command that costs credits was let go."""
+    spent = {**dict(_spent_today(turn)), command_id: price}
+    _note_spent(turn, spent)
+
+
+def give_back(turn: Turn, command_id: str) -> None:
+    """It was let go and came to nothing."""
+    spent = dict(_spent_today(turn))
+    if spent.pop(command_id, None) is not None:
+        _note_spent(turn, spent)
+
+
+def _note_spent(turn: Turn, spent: dict[str, int]) -> None:
+    entry = msgspec.structs.replace(turn.desk.service(), spent_on=_today(turn), spent=tuple(spent.items()))
+    turn.desk.put("service", SERVICE, entry)

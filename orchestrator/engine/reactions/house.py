@@ -51,6 +51,8 @@ def timer(turn: Turn, body: dict[str, Any]) -> None:
     if body["timer"] == "video":
         if turn.is_ours(body["video_id"]):
             videos.consider(turn, body["video_id"])
+    elif body["timer"] == "budget":
+        turn.work("release", after=0, country=None, platform=None)
     else:
         bundles.reconsider(turn, body["bundle_id"])
 

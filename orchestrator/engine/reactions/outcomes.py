@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from orchestrator.desk import JoinEntry, slot_name
-from orchestrator.domain.decisions import HandoverRefused, HandoverStarted, SlotAnswered, SlotJoined
-from orchestrator.domain.facts import KINDS
-from orchestrator.domain.video import Video
+from orchestrator.desk import ApprovalEntry
+from orchestrator.domain.decisions import HandoverRefused, HandoverStarted, SlotAnswered
+from orchestrator.domain.facts import API, KINDS
+from orchestrator.domain.video import Leg, Video
 from orchestrator.engine.reactions import attempts, bundles, gates, joins, placing, videos
-from orchestrator.engine.turn import Turn
+from orchestrator.engine.turn import Turn, command_id
 from orchestrator.outbox import Command
 
-API = "api"
-"""The dialect of facts that TokPortal's API told us in its answers."""
 UNSETTLED = ("pending", "held", "running", "unknown", "dead")
+STATUSES = {"done": "done", "refused": "dead", "dead": "dead", "unknown": "unknown", "again": "pending"}
+"""Outcome to status."""
+NO_LONGER_WANTED = "no longer wanted"
 
 
 def dispatch(turn: Turn, command_ids: Sequence[str]) -> None:
@@ -26,23 +27,43 @@ def dispatch(turn: Turn, command_ids: Sequence[str]) -> None:
         command = found.get(name)
         if command is None or command.status != "pending":
             continue
-        if command.kind == "configure_video":
+        if _went_another_way(turn, command):
+            turn.move_command(name, "discarded", NO_LONGER_WANTED, of=("pending",))
+        elif command.kind == "configure_video":
             _dispatch_handover(turn, command)
         elif command.kind == "start_warming":
             entry = turn.desk.bundle(str(command.bundle_id))
-            why = "the bundle is not known"
+            why: str | None = "the bundle is not known"
             if entry is not None:
-                why = gates.warming(turn, entry, name, command.body["mode"], len(command.body["terms"])) or ""
-            _release(turn, name, why or None)
+                why = gates.warming(turn, entry, name, command.body["mode"], len(command.body["terms"]))
+            if why is None and command.price is not None:
+                gates.spend(turn, name, command.price)
+            _let_go(turn, name, why)
         else:
-            _release(turn, name, gates.sending(turn))
+            _let_go(turn, name, gates.sending(turn))
 
 
-def _release(turn: Turn, name: str, why: str | None) -> None:
-    if why is None:
-        turn.move_command(name, "running", None, of=("pending",))
-    else:
-        turn.move_command(name, "held", why, of=("pending",))
+def _let_go(turn: Turn, name: str, why: str | None) -> None:
+    """`why` not."""
+    turn.move_command(name, "running" if why is None else "held", why, of=("pending",))
+
+
+def _went_another_way(turn: Turn, command: Command) -> bool:
+    """Whether what became of its video since leaves the command without a purpose."""
+    if command.video_id is None or not turn.is_ours(command.video_id):
+        return False
+    plan = attempts.plan_of(turn.video(command.video_id))
+    leg = plan.live
+    if command.kind == "configure_video":
+        return leg is None or attempts.handover_id(plan, command.video_id, leg) != command.command_id
+    if command.kind == "look_up_slot":
+        return leg is None or not leg.is_unanswered or _question_id(command.video_id, leg) != command.command_id
+    # To unschedule it is undone by a newer try on the same account.
+    return leg is not None and leg.bundle_id == command.bundle_id
+
+
+def _question_id(video_id: str, leg: Leg) -> str:
+    return command_id("look_up", video_id, leg.number, leg.tries, leg.asked)
 
 
 def _dispatch_handover(turn: Turn, command: Command) -> None:
@@ -50,10 +71,13 @@ def _dispatch_handover(turn: Turn, command: Command) -> None:
     plan = attempts.plan_of(video)
     leg = plan.live
     entry = turn.desk.video(video.video_id)
-    if leg is None or entry is None or attempts.handover_id(plan, video.video_id, leg) != command.command_id:
-        turn.move_command(command.command_id, "discarded", "no longer wanted", of=("pending",))
-        return
+    if leg is None or entry is None:
+        raise RuntimeError(f"{video.video_id} has no attempt to hand over")
     why = gates.handover(turn, entry)
+    if leg.sent == command.command_id:
+        # Nobody knows whether TokPortal took it: until it is looked up, it counts as taken.
+        turn.move_command(command.command_id, "running" if why is None else "unknown", why, of=("pending",))
+        return
     if why is not None:
         turn.move_command(command.command_id, "held", why, of=("pending",))
         return
@@ -76,19 +100,32 @@ def result(turn: Turn, report: dict[str, Any]) -> str | None:
     command = turn.commands([name]).get(name)
     if command is None:
         return f"there is no command {name!r}"
-    if command.status not in UNSETTLED:
-        return f"the command is {command.status} already"
+    if command.status == "done":
+        return "the command is done already"
     outcome = report["outcome"]
     said = report["message"] or report["code"]
-    status = {"done": "done", "refused": "dead", "dead": "dead", "unknown": "unknown"}[outcome]
-    turn.move_command(name, status, said, of=UNSETTLED)
+    if outcome == "again" and _went_another_way(turn, command):
+        turn.move_command(name, "discarded", NO_LONGER_WANTED, of=("running", "unknown"))
+    elif outcome == "again":
+        turn.move_command(name, "pending", said, of=("running", "unknown"))
+    elif outcome == "unknown" and command.kind == "look_up_slot":
+        # A question changes nothing that would be in doubt: it is put again, as the policy says.
+        turn.move_command(name, "dead", said, of=UNSETTLED)
+    else:
+        turn.move_command(name, STATUSES[outcome], said, of=UNSETTLED)
     if command.kind == "configure_video":
         _handover_result(turn, command, report)
-    elif command.kind == "look_up_slot":
-        _slot_result(turn, command, report)
-    elif outcome in ("refused", "dead"):
+        return None
+    if command.kind == "look_up_slot":
+        if outcome != "again":
+            _slot_result(turn, command, report)
+        return None
+    if command.kind == "start_warming" and outcome in ("refused", "dead", "again"):
+        gates.give_back(turn, name)
+    if outcome in ("refused", "dead", "unknown"):
+        failed = "failed" if outcome != "unknown" else "has an unknown outcome, and is looked up"
         about = {"bundle_id": command.bundle_id, "video_id": command.video_id}
-        turn.alert("dead_command", f"{command.kind} for {command.bundle_id} failed: {said}", once=name, **about)
+        turn.alert("dead_command", f"{command.kind} for {command.bundle_id} {failed}: {said}", once=name, **about)
     return None
 
 
@@ -102,36 +139,45 @@ def _handover_result(turn: Turn, command: Command, report: dict[str, Any]) -> No
     said = report["message"] or report["code"]
     about = {"bundle_id": command.bundle_id, "video_id": command.video_id}
     if outcome == "done":
-        _join(turn, video, leg.number, str(command.bundle_id), data, report["answered_at"])
+        joins.answered(turn, video, leg.number, str(command.bundle_id), data, report["answered_at"])
         if leg.sent == command.command_id:
             _fact(turn, video, "VideoScheduled", str(command.bundle_id), command, report, {})
-    elif outcome == "refused" and leg.sent == command.command_id:
-        turn.record(
-            video,
-            HandoverRefused,
-            reason=said,
-            number=leg.number,
-            bundle_id=leg.bundle_id,
-            command_id=command.command_id,
-            code=report["code"],
-        )
-        turn.alert(
-            "dead_command", f"TokPortal refused video {video.video_id}: {said}", once=command.command_id, **about
-        )
-    elif outcome in ("dead", "unknown"):
-        text = f"nobody knows whether TokPortal took video {video.video_id}: {said}"
+    elif outcome == "unknown":
+        text = f"nobody knows whether TokPortal took video {video.video_id}; it is looked up: {said}"
         turn.alert("dead_command", text, once=command.command_id, **about)
+    else:
+        if leg.sent == command.command_id:
+            turn.record(
+                video,
+                HandoverRefused,
+                reason=said,
+                number=leg.number,
+                bundle_id=leg.bundle_id,
+                command_id=command.command_id,
+                code=report["code"],
+            )
+        if outcome != "again":
+            text = f"video {video.video_id} was not handed to {leg.bundle_id}: {said}"
+            turn.alert("dead_command", text, once=command.command_id, **about)
     videos.consider(turn, video.video_id)
 
 
 def _slot_result(turn: Turn, command: Command, report: dict[str, Any]) -> None:
+    slot = report["data"].get("slot", "unknown") if report["outcome"] == "done" else "unknown"
+    if slot == "posted":
+        video = turn.video(str(command.video_id))
+        _fact(turn, video, "VideoPosted", str(command.bundle_id), command, report, {"url": report["data"].get("url")})
+        videos.consider(turn, video.video_id)
+    else:
+        _answer(turn, command, slot)
+
+
+def _answer(turn: Turn, command: Command, slot: str) -> None:
+    """Whether the slot of the video is free, if that is still asked."""
     video = turn.video(str(command.video_id))
     plan = attempts.plan_of(video)
     leg = plan.live
-    slot = report["data"].get("slot", "unknown") if report["outcome"] == "done" else "unknown"
-    if slot == "posted":
-        _fact(turn, video, "VideoPosted", str(command.bundle_id), command, report, {"url": report["data"].get("url")})
-    elif leg is not None and leg.bundle_id == command.bundle_id and leg.is_unanswered:
+    if leg is not None and leg.bundle_id == command.bundle_id and leg.is_unanswered:
         why = str(leg.questioned)
         turn.record(video, SlotAnswered, number=leg.number, bundle_id=leg.bundle_id, slot=slot)
         if slot == "free":
@@ -168,57 +214,31 @@ def _fact(
     )
 
 
-def _join(turn: Turn, video: Video, number: int, bundle_id: str, data: dict[str, Any], answered_at: str) -> None:
-    """Remembers under which names TokPortal will speak of the video."""
-    vendor_id, position = data.get("video_id"), data.get("position")
-    if vendor_id is None and position is None:
-        return
-    turn.record(
-        video,
-        SlotJoined,
-        number=number,
-        bundle_id=bundle_id,
-        vendor_id=vendor_id,
-        position=position,
-        at=answered_at,
-    )
-    moment = datetime.fromisoformat(answered_at)
-    for name in [*([vendor_id] if vendor_id else []), *([slot_name(bundle_id, position)] if position else [])]:
-        known = turn.desk.join(name)
-        ours = tuple(sorted([*(known.ours if known is not None else ()), (moment, video.video_id)]))
-        turn.desk.put("join", name, JoinEntry(name, ours))
-    if vendor_id and vendor_id != video.video_id:
-        joins.merge(turn, video, vendor_id)
-
-
-def settle(turn: Turn, what: str, command_id: str, reason: str | None) -> str | None:
+def settle(turn: Turn, what: str, name: str, reason: str | None) -> str | None:
     """A person retries, discards or approves a command. Why that is not possible; None if it is done."""
-    from orchestrator.desk import ApprovalEntry
-
-    command = turn.commands([command_id]).get(command_id)
+    command = turn.commands([name]).get(name)
     if command is None:
-        return f"there is no command {command_id!r}"
+        return f"there is no command {name!r}"
     possible = {"retry": ("dead", "unknown"), "discard": ("held", "pending", "dead", "unknown"), "approve": ("held",)}
     if command.status not in possible[what]:
         return f"a command that is {command.status} cannot be {_PAST[what]}"
     if what == "discard":
-        turn.move_command(command_id, "discarded", reason or "discarded by a person", of=possible[what])
+        turn.move_command(name, "discarded", reason or "discarded by a person", of=possible[what])
+        if command.kind == "look_up_slot":
+            _answer(turn, command, "unknown")
         return None
     if what == "approve":
         if command.price is None:
             return "the command costs nothing: it waits for something else"
-        turn.desk.put("approval", command_id, ApprovalEntry(command_id))
+        turn.desk.put("approval", name, ApprovalEntry(name))
         entry = turn.desk.bundle(str(command.bundle_id))
         if entry is not None:
             bundles.changed(turn, [entry.bundle_id])
         return None
-    if command.kind == "configure_video":
-        video = turn.video(str(command.video_id))
-        plan = attempts.plan_of(video)
-        leg = plan.live
-        if leg is None or attempts.handover_id(plan, video.video_id, leg) != command_id:
-            return "the video went another way since: the command is no longer wanted"
-    turn.move_command(command_id, "pending", None, of=possible[what])
+    if _went_another_way(turn, command):
+        return "the video went another way since: the command is no longer wanted"
+    # Where nobody knows whether TokPortal has it, that is looked up first; see `Command.is_in_doubt`.
+    turn.move_command(name, "pending", None, of=(command.status,))
     return None
 
 
@@ -231,17 +251,14 @@ def release(turn: Turn, after: int, country: str | None, platform: str | None) -
     for _, command in page:
         if country is not None and (command.country, command.platform) != (country, platform):
             continue
-        if command.video_id is not None and command.kind in ("configure_video", "look_up_slot"):
-            if turn.is_ours(command.video_id):
-                plan = attempts.plan_of(turn.video(command.video_id))
-                live = plan.live
-                wanted = live is not None and live.bundle_id == command.bundle_id
-                if not wanted:
-                    turn.move_command(command.command_id, "discarded", "no longer wanted", of=("held",))
-                videos.consider(turn, command.video_id)
-        elif command.kind == "start_warming":
+        if command.kind == "start_warming":
             bundles.changed(turn, [str(command.bundle_id)])
-        elif command.kind == "unschedule_video" and gates.sending(turn) is None:
-            turn.move_command(command.command_id, "pending", None, of=("held",))
+        elif _went_another_way(turn, command):
+            turn.move_command(command.command_id, "discarded", NO_LONGER_WANTED, of=("held",))
+        elif command.kind == "unschedule_video":
+            if gates.sending(turn) is None:
+                turn.move_command(command.command_id, "pending", None, of=("held",))
+        elif command.video_id is not None:
+            videos.consider(turn, command.video_id)
     if len(page) == 200:
         turn.work("release", after=page[-1][0], country=country, platform=platform)

@@ -57,18 +57,19 @@ def _day(text: str | None) -> date | None:
 
 
 def place(turn: Turn, video: Video, *, prefer: tuple[str, date] | None = None) -> Choice | None:
-    """Finds the first account for a video. It waits where nobody qualifies (None: where nothing may be placed now)."""
+    """Finds the first account for a video. It waits where nobody qualifies (None: where nothing may be placed now),
+    which people are told once for their whole campaign."""
     plan = plan_of(video)
     wish = wish_of(video.video_id, plan)
     shut = turn.desk.market(wish.country, wish.platform).closed_by
     if shut is not None:
         if plan.end != "waiting":
-            wait(turn, video, shut, None, {})
+            wait(turn, video, shut, None, {}, is_told=True)
         return None
     choice = market_of(turn, (wish.country, wish.platform)).place(wish, prefer=prefer, keep=OF_A_PLAN)
     if choice.bundle_id is None or choice.day is None:
         if plan.end != "waiting" or plan.reason != choice.reason:
-            wait(turn, video, choice.reason, None, _candidates(turn, choice, None))
+            wait(turn, video, choice.reason, None, _candidates(turn, choice, None), is_told=True)
         return choice
     turn.record(
         video,
@@ -113,7 +114,7 @@ def move(
     final = None
     if rejected is not None:
         final = f"{why}; it goes nowhere else: {rejected}"
-    elif actor is None and not policy.reroute.enabled:
+    elif actor is None and plan.legs and not policy.reroute.enabled:
         final = f"{why}; reroutes are off for {wish['platform']} in {wish['country']}"
     elif actor is None and len(plan.legs) > policy.reroute.max:
         final = f"{why}; it was rerouted {len(plan.legs) - 1} times, which is all that the policy allows"

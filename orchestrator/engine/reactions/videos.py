@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.desk import ContentEntry, content_name, slice_after
 from orchestrator.domain.facts import Fact, Key, MetricsUpdated, Note
 from orchestrator.domain.video import Leg, Plan, Video
-from orchestrator.engine.reactions import gates, placing
+from orchestrator.engine.reactions import gates, placing, reviews
 from orchestrator.engine.reactions.attempts import abandon, ask, file, handover_id, hold, leave, plan_of, retry
 from orchestrator.engine.turn import Turn, command_id
 from orchestrator.policies import recovery
@@ -53,13 +53,14 @@ def _act(turn: Turn, video: Video, plan: Plan) -> tuple[bool, datetime | None]:
     """Takes at most one decision. Whether it took one, and otherwise when to look again."""
     video_id = video.video_id
     if plan.posts:
-        return _settle_posted(turn, video, plan), None
+        return _settle_posted(turn, video, plan), reviews.of_video(turn, video, plan)
     if plan.end == "waiting":
         deadline = datetime.fromisoformat(plan.deadline) if plan.deadline is not None else None
         if deadline is not None and turn.now >= deadline and plan.held is None:
             abandon(turn, video, plan, f"its deadline has passed: {plan.reason}")
             return True, None
-        return False, deadline
+        # A timer that was set again to its own past would never ring; a release looks at it anyway.
+        return False, deadline if plan.held is None else None
     leg = plan.live
     if leg is None:
         return False, None
@@ -189,7 +190,9 @@ def reject(turn: Turn, campaign_id: str, ref: str, why: str) -> None:
     """Holds every video of this content that is not handed over yet."""
     if turn.desk.rejected(campaign_id, ref) is None:
         turn.desk.put("content", content_name(campaign_id, ref), ContentEntry(campaign_id, ref, why))
-    turn.alert("stopped", f"{ref} of {campaign_id}: {why}", once=f"{campaign_id}:{ref}", campaign_id=campaign_id)
+    campaign = turn.desk.campaign(campaign_id)
+    text = f"{ref} of {campaign.name if campaign is not None else campaign_id}: {why}"
+    turn.alert("stopped", text, once=f"{campaign_id}:{ref}", campaign_id=campaign_id)
     hold_content(turn, campaign_id, ref, why)
 
 

@@ -1,0 +1,643 @@
+"""The far end of the outbox: what reaches TokPortal, how often, and what the engine learns of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestrator.commands import Dispatcher, Outcome, Recorder, TryAgain, executor
+from orchestrator.commands.executor import AT_ONCE, LONGEST_WAIT, MOST_ATTEMPTS, TURN
+from orchestrator.database import Lease, LeaseLostError
+from orchestrator.domain.decisions import HandoverRefused, HandoverStarted
+from orchestrator.outbox import Command
+from tests.brain.stage import Stage, campaign, microseconds
+
+
+class Crash(BaseException):
+    """The process is killed here."""
+
+
+class Vendor:
+    """TokPortal: it does a thing once for each key, and can be asked what it did."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self.done: dict[str, str] = {}
+        """What was done, by key."""
+        self.answers: list[Outcome | BaseException] = []
+        """Instead of doing what it is told, or of answering when asked."""
+        self.after: BaseException | None = None
+        """Happens when it has done it."""
+
+    def execute(self, command: Command) -> Outcome:
+        self.calls.append(("execute", command.command_id))
+        if self.answers:
+            return self._answer()
+        self.done[str(command.idempotency_key)] = command.command_id
+        if self.after is not None:
+            raise self.after
+        return Outcome("done")
+
+    def look_up(self, command: Command) -> Outcome | None:
+        self.calls.append(("look up", command.command_id))
+        if self.answers:
+            return self._answer()
+        return Outcome("done") if command.command_id in self.done.values() else None
+
+    def _answer(self) -> Outcome:
+        answer = self.answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    @property
+    def told(self) -> list[str]:
+        return [what for what, _ in self.calls]
+
+
+class House:
+    """A video that is to be handed over, a TokPortal, and the process between them."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.stage.warm("b1", "b2")
+        (self.video,) = self.stage.video_ids(self.stage.campaign(campaign()))
+        self.vendor = Vendor()
+        self.told: list[str] = []
+        self.deliver: Callable[[Command], None] = lambda alert: self.told.append(alert.body["text"])
+        self._dispatcher: Dispatcher | None = None
+        self.start()
+
+    def start(self, **options: Any) -> Dispatcher:
+        """A process that knows nothing but what is stored."""
+        self.close()
+        options = {"executor": self.vendor, **options}
+        self._dispatcher = Dispatcher(
+            self.stage.database,
+            lambda: microseconds(self.stage.now),
+            deliver=lambda alert: self.deliver(alert),
+            **options,
+        )
+        return self._dispatcher
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        assert self._dispatcher is not None
+        return self._dispatcher
+
+    def close(self) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.close()
+
+    def step(self) -> None:
+        self.dispatcher.step()
+        self.stage.run()
+
+    def let_go(self) -> None:
+        """The engine lets the command go; it is not carried out yet."""
+        self.step()
+        assert self.command["status"] == "running"
+
+    def crash(self, **how: Any) -> None:
+        """The process is killed while it carries something out, and started again."""
+        for name, value in how.items():
+            setattr(self.vendor, name, value)
+        with pytest.raises(Crash):
+            self.dispatcher.step()
+        self.vendor.answers, self.vendor.after = [], None
+        self.start()
+
+    @property
+    def command(self) -> dict[str, Any]:
+        return self.of(self.video)
+
+    def of(self, video: str) -> dict[str, Any]:
+        return self.stage.commands(kind="configure_video", video_id=video)[-1]
+
+    def run(self, steps: int = 6) -> None:
+        for _ in range(steps):
+            self.step()
+
+
+@pytest.fixture
+def house(stage: Stage) -> Iterator[House]:
+    with closing(House(stage)) as house:
+        yield house
+
+
+def test_a_command_is_let_go_sent_once_and_settled(house: House) -> None:
+    house.run()
+
+    assert house.vendor.calls == [("execute", house.command["command_id"])]
+    assert (house.command["status"], house.command["attempts"]) == ("done", 1)
+    assert house.stage.video(house.video).state == "scheduled"
+
+
+def test_nothing_is_sent_that_the_engine_did_not_let_go(house: House) -> None:
+    house.dispatcher.step()
+    house.dispatcher.step()
+
+    assert house.vendor.calls == []
+
+
+def test_the_engine_is_asked_once_and_again_when_it_does_not_answer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(executor, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    assert house.dispatcher.step() == 1
+    assert house.dispatcher.step() == 0
+    clock.now = executor.ASK_AGAIN
+    assert house.dispatcher.step() == 1
+
+    house.run()
+    assert house.vendor.told == ["execute"]
+
+
+# A crash at each point: nothing is lost, and nothing is blindly repeated.
+
+
+def test_killed_before_the_attempt_was_counted_it_is_simply_sent(house: House) -> None:
+    house.let_go()
+    house.start()
+    house.run()
+
+    assert house.vendor.told == ["execute"]
+    assert house.command["status"] == "done"
+
+
+def test_killed_between_the_count_and_the_call_it_is_looked_up_and_then_sent(house: House) -> None:
+    house.let_go()
+    house.crash(answers=[Crash()])
+    assert house.command["attempts"] == 1
+    house.run()
+
+    assert house.vendor.told == ["execute", "look up", "execute"]
+    assert len(house.vendor.done) == 1
+    assert house.command["status"] == "done"
+
+
+def test_killed_between_the_call_and_the_report_it_is_looked_up_and_not_sent_again(house: House) -> None:
+    house.let_go()
+    house.crash(after=Crash())
+    house.run()
+
+    assert house.vendor.told == ["execute", "look up"]
+    assert house.command["status"] == "done"
+    assert house.stage.video(house.video).state == "scheduled"
+
+
+def test_killed_between_the_report_and_the_engine_it_is_not_sent_again(house: House) -> None:
+    house.let_go()
+    house.dispatcher.step()
+    house.start().step()
+    house.stage.run()
+    house.run()
+
+    assert house.vendor.told == ["execute", "look up"]
+    assert house.command["status"] == "done"
+    assert len(house.stage.events(HandoverStarted)) == 1
+
+
+def test_killed_while_the_lost_answer_was_looked_up_it_is_looked_up_again(house: House) -> None:
+    house.let_go()
+    house.crash(after=Crash())
+    house.crash(answers=[Crash()])
+    house.run()
+
+    assert house.vendor.told == ["execute", "look up", "look up"]
+    assert house.command["status"] == "done"
+
+
+def test_killed_before_it_said_that_nothing_happened_it_is_tried_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.let_go()
+
+    def killed(messages: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.dispatcher._journal, "append", killed)
+        house.crash(answers=[TryAgain("503")])
+    house.run()
+
+    assert house.vendor.told == ["execute", "execute"]
+    assert house.command["status"] == "done"
+
+
+def test_killed_among_several_only_what_was_begun_is_looked_up(house: House) -> None:
+    targets = "[{country: US, platform: tiktok, bundles: [c1, c2]}]"
+    house.stage.warm("c1", "c2")
+    house.stage.campaign(campaign("second", targets=targets))
+    house.let_go()
+    house.crash(after=Crash())
+    house.run()
+
+    first = house.vendor.calls[0][1]
+    assert house.vendor.told == ["execute", "look up", "execute", "execute"]
+    assert [name for what, name in house.vendor.calls[:2]] == [first, first]
+    assert {row["status"] for row in house.stage.commands(kind="configure_video")} == {"done"}
+
+
+def test_one_who_was_frozen_and_lost_the_lease_sends_nothing(house: House) -> None:
+    database = house.stage.database
+    ours, theirs = Lease(database, "outside", "us"), Lease(database, "outside", "them")
+    assert ours.acquire()
+    house.start(lease=ours)
+    house.let_go()
+    ours.release()
+    assert theirs.acquire()
+    ours.token = 1
+
+    with pytest.raises(LeaseLostError):
+        house.dispatcher.step()
+    assert house.vendor.calls == []
+    assert house.command["attempts"] == 0
+
+
+# What comes to nothing.
+
+
+def test_what_came_to_nothing_is_judged_again_and_sent_after_a_while(house: House) -> None:
+    house.let_go()
+    house.vendor.answers = [TryAgain("503 Service Unavailable")]
+    house.step()
+
+    command = house.command
+    assert (command["status"], command["attempts"], command["last_error"]) == ("pending", 1, "503 Service Unavailable")
+    assert command["not_before"] > microseconds(house.stage.now)
+    assert house.stage.video(house.video).state == "planned"
+    (refused,) = house.stage.events(HandoverRefused)
+    assert refused.reason == "503 Service Unavailable"
+    house.run()
+    assert house.vendor.told == ["execute"]
+
+    house.stage.wait(seconds=10)
+    house.run()
+    # It is known that nothing happened: there is nothing to look up.
+    assert house.vendor.told == ["execute", "execute"]
+    assert house.command["status"] == "done"
+
+
+def test_the_back_off_grows_is_jittered_and_can_be_told_beforehand(house: House) -> None:
+    house.let_go()
+    waits = []
+    for attempt in range(1, MOST_ATTEMPTS):
+        house.vendor.answers = [TryAgain("503")]
+        began = microseconds(house.stage.now)
+        while house.command["attempts"] < attempt:
+            house.step()
+        waits.append(house.command["not_before"] - began)
+        house.stage.wait(hours=1)
+    most = [min(2 * 2**attempt, LONGEST_WAIT.total_seconds()) for attempt in range(1, MOST_ATTEMPTS)]
+    name = house.command["command_id"]
+    seeded = [random.Random(f"{name}:{attempt}").random() for attempt in range(1, MOST_ATTEMPTS)]
+    assert waits == [
+        pytest.approx(share * longest * 1_000_000, abs=1) for share, longest in zip(seeded, most, strict=True)
+    ]
+
+
+def test_after_so_many_attempts_it_is_dead_and_people_are_told(house: House) -> None:
+    house.vendor.answers = [TryAgain("503")] * MOST_ATTEMPTS
+    for _ in range(2 * MOST_ATTEMPTS):
+        house.run(2)
+        house.stage.wait(hours=1)
+
+    command = house.command
+    assert (command["status"], command["attempts"]) == ("dead", MOST_ATTEMPTS)
+    assert command["reason"] == f"{MOST_ATTEMPTS} attempts failed, the last one: 503"
+    assert "dead_command" in house.stage.alerts()
+    assert house.vendor.told == ["execute"] * MOST_ATTEMPTS
+
+
+def test_a_dead_command_that_a_person_retries_is_looked_up_and_has_all_its_attempts_again(house: House) -> None:
+    house.vendor.answers = [TryAgain("503")] * MOST_ATTEMPTS
+    for _ in range(2 * MOST_ATTEMPTS):
+        house.run(2)
+        house.stage.wait(hours=1)
+    command = house.command
+    order = {"command": "command.retry", "command_id": command["command_id"]}
+    assert house.stage.order(order) == ("applied", None)
+    house.run(2)
+
+    assert house.vendor.told[MOST_ATTEMPTS:] == ["look up", "execute"]
+    assert house.command["status"] == "done"
+    assert house.command["idempotency_key"] != command["idempotency_key"]
+
+
+def test_what_tokportal_refuses_is_dead_at_once(house: House) -> None:
+    house.vendor.answers = [Outcome("refused", "VIDEOS_PER_DAY_EXCEEDED", "three are dated that day")]
+    house.run()
+
+    command = house.command
+    assert (command["status"], command["reason"], command["last_error"]) == (
+        "dead",
+        "three are dated that day",
+        "three are dated that day",
+    )
+    assert house.vendor.told == ["execute"]
+    assert house.stage.video(house.video).state == "planned"
+
+
+# What nobody knows.
+
+
+def unknown(house: House, *answers: Outcome | BaseException) -> None:
+    house.let_go()
+    house.vendor.answers = list(answers)
+    house.step()
+    assert house.command["status"] == "unknown"
+
+
+def test_an_unknown_outcome_is_looked_up_by_itself_and_not_repeated(house: House) -> None:
+    house.let_go()
+    house.vendor.after = TimeoutError("no answer within 30 s")
+    house.step()
+    command = house.command
+    assert (command["status"], command["reason"]) == ("unknown", "TimeoutError: no answer within 30 s")
+    assert "dead_command" in house.stage.alerts()
+    # TokPortal may have it: it counts as handed over.
+    assert house.stage.order({"command": "video.retry", "video_id": house.video})[0] == "refused"
+
+    house.stage.wait(seconds=10)
+    house.run()
+    assert house.vendor.told == ["execute", "look up"]
+    assert house.command["status"] == "done"
+    assert house.stage.video(house.video).state == "scheduled"
+
+
+def test_while_an_outcome_is_unknown_nothing_else_is_said_to_that_bundle(house: House) -> None:
+    unknown(house, Outcome("unknown", message="502"))
+    more = campaign("second", targets="[{country: US, platform: tiktok, bundles: [b1, b2]}]")
+    here, elsewhere = house.stage.video_ids(house.stage.campaign(more))
+    house.vendor.answers = [TryAgain("503")] * 100
+    house.run(2)
+    house.vendor.answers = []
+
+    assert house.of(here)["attempts"] == 0
+    assert house.of(elsewhere)["attempts"] > 0
+
+
+def test_what_tokportal_has_nothing_of_is_judged_and_sent_again_with_the_same_key(house: House) -> None:
+    unknown(house, Outcome("unknown", message="502"))
+    key = house.command["idempotency_key"]
+    house.stage.wait(seconds=10)
+    house.step()
+    assert house.vendor.told == ["execute", "look up"]
+    assert (house.command["status"], house.command["last_error"]) == ("pending", "TokPortal has nothing of it")
+
+    house.stage.wait(minutes=1)
+    house.run()
+    assert house.vendor.told == ["execute", "look up", "execute"]
+    assert list(house.vendor.done) == [key]
+
+
+def test_while_tokportal_cannot_be_asked_either_it_stays_unknown(house: House) -> None:
+    unknown(house, Outcome("unknown", message="502"))
+    house.vendor.answers = [TryAgain("503"), Outcome("unknown"), ValueError("what is this?")]
+    for _ in range(3):
+        house.stage.wait(minutes=1)
+        house.run(3)
+        assert house.command["status"] == "unknown"
+    assert house.vendor.told == ["execute"] + ["look up"] * 3
+
+    house.stage.wait(minutes=1)
+    house.run(1)
+    assert house.command["status"] == "pending"
+
+
+def test_it_is_asked_ever_more_seldom_and_never_given_up(house: House) -> None:
+    unknown(house, Outcome("unknown", message="502"))
+    house.vendor.answers = [TryAgain("503")] * 60
+    for _ in range(60):
+        house.stage.wait(minutes=15)
+        house.step()
+
+    assert house.command["attempts"] == 61
+    assert house.command["status"] == "unknown"
+    assert house.command["not_before"] - microseconds(house.stage.now) <= 15 * 60 * 1_000_000
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_a_person_who_retries_what_is_unknown_repeats_nothing_blindly(house: House, has_it: bool) -> None:
+    unknown(house, Outcome("unknown", message="502"))
+    if has_it:
+        house.vendor.done["the key"] = house.command["command_id"]
+    order = {"command": "command.retry", "command_id": house.command["command_id"]}
+    assert house.stage.order(order) == ("applied", None)
+    house.run()
+
+    assert house.vendor.told == ["execute", "look up"] + ([] if has_it else ["execute"])
+    assert house.command["status"] == "done"
+    assert len(house.stage.events(HandoverStarted)) == 1
+
+
+def test_retried_while_the_gate_is_shut_it_stays_unknown_and_is_looked_up_all_the_same(house: House) -> None:
+    unknown(house, Outcome("unknown", message="502"))
+    assert house.stage.order({"command": "bundle.pause", "bundle_id": "b1"}) == ("applied", None)
+    order = {"command": "command.retry", "command_id": house.command["command_id"]}
+    assert house.stage.order(order) == ("applied", None)
+    house.step()
+    assert (house.command["status"], house.command["reason"]) == ("unknown", "the account: paused")
+    house.stage.wait(minutes=1)
+    house.step()
+    # Nothing of it is there, so it can wait like anything else that was never handed over.
+    assert house.vendor.told == ["execute", "look up"]
+    assert (house.command["status"], house.command["reason"]) == ("held", "the account: paused")
+
+
+def test_a_failure_that_nobody_foresaw_has_an_unknown_outcome(house: House) -> None:
+    unknown(house, ZeroDivisionError("division by zero"))
+
+    assert house.command["reason"] == "ZeroDivisionError: division by zero"
+
+
+# Everything stops.
+
+
+def test_what_was_let_go_and_not_begun_stops_when_everything_is_paused(house: House) -> None:
+    house.let_go()
+    assert house.stage.order({"command": "service.pause"}) == ("applied", None)
+    house.run()
+    assert house.vendor.calls == []
+    assert (house.command["status"], house.command["reason"]) == ("held", "everything is paused by ann")
+    assert house.command["attempts"] == 0
+
+    assert house.stage.order({"command": "service.resume"}) == ("applied", None)
+    house.stage.wait(seconds=10)
+    house.run()
+    assert house.vendor.told == ["execute"]
+    assert house.command["status"] == "done"
+
+
+def test_what_is_in_doubt_is_looked_up_while_everything_is_paused_and_not_sent(house: House) -> None:
+    unknown(house, Outcome("unknown", message="502"))
+    assert house.stage.order({"command": "service.pause"}) == ("applied", None)
+    house.stage.wait(seconds=10)
+    house.run()
+
+    assert house.vendor.told == ["execute", "look up"]
+    assert house.command["status"] == "held"
+
+
+def test_a_process_that_may_not_send_gives_back_what_another_mode_let_go(house: House) -> None:
+    house.let_go()
+    house.start(executor=None)
+    assert house.stage.order({"command": "mode", "mode": "observe"}) == ("applied", None)
+    house.run()
+
+    assert (house.command["status"], house.command["reason"]) == ("held", "observe mode: nothing is sent to TokPortal")
+    assert house.vendor.calls == []
+
+
+def test_a_process_that_may_not_ask_leaves_in_doubt_what_was_begun(house: House) -> None:
+    house.let_go()
+    house.crash(after=Crash())
+    house.start(executor=None)
+    house.run()
+
+    assert house.command["status"] == "unknown"
+    assert house.stage.video(house.video).state == "planned"
+    house.start()
+    house.stage.wait(seconds=10)
+    house.run()
+    assert house.vendor.told == ["execute", "look up"]
+    assert house.command["status"] == "done"
+
+
+def test_a_video_that_was_cancelled_meanwhile_is_not_sent_again(house: House) -> None:
+    house.let_go()
+    assert house.stage.order({"command": "video.cancel", "video_id": house.video}) == ("applied", None)
+    house.vendor.answers = [TryAgain("503")]
+    house.step()
+    house.stage.wait(minutes=1)
+    house.run()
+
+    assert house.command["status"] == "discarded"
+    assert [name for what, name in house.vendor.calls if name == house.command["command_id"]] == [
+        house.command["command_id"]
+    ]
+
+
+# Fairness.
+
+
+def test_a_slow_call_ends_the_step_and_what_waited_longest_is_next(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(executor, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    more = "[{country: US, platform: tiktok, bundles: [b1, b2]}]"
+    house.stage.campaign(campaign("second", refs=["x", "y", "z"], targets=more))
+    house.stage.run()
+    execute = house.vendor.execute
+
+    def slow(command: Command) -> Outcome:
+        clock.now += TURN
+        return execute(command)
+
+    monkeypatch.setattr(house.vendor, "execute", slow)
+    steps = 0
+    while house.stage.commands(status="pending", kind="configure_video") or house.stage.commands(status="running"):
+        house.step()
+        steps += 1
+    bundles = {row["command_id"]: row["bundle_id"] for row in house.stage.commands(kind="configure_video")}
+    assert [bundles[name] for _, name in house.vendor.calls] == ["b1", "b2", "b1", "b2", "b1", "b2", "b1"]
+    assert steps >= len(bundles)
+
+
+def test_only_so_much_is_let_go_at_once(house: House) -> None:
+    """What is not let go can still be held, moved or cancelled."""
+    bundles = [f"c{number}" for number in range(AT_ONCE + 5)]
+    house.stage.warm(*bundles)
+    house.stage.campaign(
+        campaign("many", targets=f"[{{country: US, platform: tiktok, bundles: [{', '.join(bundles)}]}}]")
+    )
+    house.step()
+
+    assert len(house.stage.commands(status="running")) == AT_ONCE
+    house.run(8)
+    assert house.vendor.told.count("execute") == AT_ONCE + 6
+
+
+# Alerts.
+
+
+def alert(house: House) -> dict[str, Any]:
+    house.stage.article("bundle.created", "b9")
+    assert house.stage.order({"command": "bundle.review", "bundle_id": "b9", "reason": "look"}) == ("applied", None)
+    (found,) = house.stage.commands(kind="alert")
+    return found
+
+
+def alerts(house: House) -> list[tuple[str, int]]:
+    return [(row["status"], row["attempts"]) for row in house.stage.commands(kind="alert")]
+
+
+def test_an_alert_settles_by_itself(house: House) -> None:
+    alert(house)
+    house.dispatcher.step()
+
+    assert alerts(house) == [("done", 1)]
+    assert house.told == ["b9: look"]
+
+
+@pytest.mark.parametrize("trouble", [TryAgain("no route"), KeyError("channel")])
+def test_one_that_cannot_be_told_is_tried_again_and_holds_up_nothing(house: House, trouble: Exception) -> None:
+    alert(house)
+
+    def fail(_: Command) -> None:
+        raise trouble
+
+    house.deliver = fail
+    house.run()
+    assert alerts(house) == [("pending", 1)]
+    assert house.command["status"] == "done"
+
+    for _ in range(MOST_ATTEMPTS):
+        house.stage.wait(hours=1)
+        house.dispatcher.step()
+    (found,) = house.stage.commands(kind="alert")
+    assert (found["status"], found["attempts"]) == ("dead", MOST_ATTEMPTS)
+    assert str(trouble) in found["last_error"]
+
+
+def test_a_dead_alert_can_be_retried(house: House) -> None:
+    name = alert(house)["command_id"]
+
+    def fail(_: Command) -> None:
+        raise TryAgain("no route")
+
+    deliver, house.deliver = house.deliver, fail
+    for _ in range(MOST_ATTEMPTS):
+        house.stage.wait(hours=1)
+        house.dispatcher.step()
+    house.deliver = deliver
+    assert house.stage.order({"command": "command.retry", "command_id": name}) == ("applied", None)
+    house.dispatcher.step()
+
+    assert alerts(house) == [("done", MOST_ATTEMPTS + 1)]
+
+
+def test_alerts_go_out_where_nothing_is_sent(house: House) -> None:
+    alert(house)
+    house.start(executor=None)
+    house.run()
+
+    assert house.told == ["b9: look"]
+    assert house.command["status"] == "pending"
+
+
+def test_the_recorder_has_nothing_to_look_up(house: House) -> None:
+    house.start(executor=Recorder())
+    house.let_go()
+    house.start(executor=Recorder())
+    house.run()
+
+    assert house.command["status"] == "done"
