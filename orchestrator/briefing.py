@@ -12,7 +12,7 @@ from orchestrator.campaigns import read_document
 from orchestrator.clock import Clock
 from orchestrator.database import Database
 from orchestrator.database.tables import desk as table
-from orchestrator.desk import SERVICE, ServiceEntry, read_service
+from orchestrator.desk import SERVICE, ServiceEntry, read_campaign, read_service
 from orchestrator.documents import Refused
 from orchestrator.journal import Journal, Message
 from orchestrator.journal.commands import order
@@ -88,6 +88,10 @@ def _campaigns(database: Database, config_dir: Path, clock: Clock) -> list[Messa
                 logger.error("%s:%s", path, problem)
             continue
         with database.read() as connection:
+            query = sa.select(table.c.body).where(table.c.kind == "campaign", table.c.name == spec.campaign_id)
+            known = read_campaign(connection.execute(query).scalar_one_or_none())
+            if known is not None and known.digest == spec.digest:
+                continue
             wanted = draft(connection, database, spec, clock.now()).order(spec)
         messages.append(_order(wanted, clock, once=f"{spec.campaign_id}:{spec.digest}"))
     return messages

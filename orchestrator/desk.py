@@ -297,11 +297,9 @@ class Desk:
         found: JoinEntry | None = self._entries["slot"].get(name)
         return found or JoinEntry(name)
 
-    def slot_of(self, vendor_id: str) -> JoinEntry | None:
-        """The slot that TokPortal means by a video id of its, once a fact or an answer has told. Should it have come
-        with several, one that carried a video of ours."""
-        slots = [self.slot(name) for name in sorted(self._slots_of.get(vendor_id, ()))]
-        return min(slots, key=lambda slot: not slot.ours, default=None)
+    def slots_of(self, vendor_id: str) -> list[JoinEntry]:
+        """The slots that came with a video id of TokPortal's: one, as long as its names mean what they should."""
+        return [self.slot(name) for name in sorted(self._slots_of.get(vendor_id, ()))]
 
     def told_of(self, video_id: str) -> list[str]:
         """The vendor's video ids that came with this id of ours."""

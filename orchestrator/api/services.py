@@ -43,7 +43,8 @@ def _no_workers() -> Mapping[str, str | None]:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`database` needs a connection for each of the `threads` that read; `group_commit` is started by its owner.
+    """`database` needs a connection for each of the `threads` that read, of which one is for plans; `group_commit` is
+    started by its owner.
 
     Without `tokens` only callers on this machine are answered. `workers` tells, by name, what is wrong with each
     background worker, or None; it is called on the event loop and must not block. `speed` is how many seconds of

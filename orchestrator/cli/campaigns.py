@@ -22,7 +22,6 @@ from orchestrator.cli.options import (
     Limit,
     Platform,
     Reason,
-    checked,
     country_of,
     given,
     one_of,
@@ -303,5 +302,5 @@ def _order(verb: str, name: str, reason: str | None, json: bool, done: str) -> N
     from orchestrator.api.queries.exists import known_campaign
 
     campaign_id = found(read(lambda c: known_campaign(c, id_of(name))), "campaign", name)
-    order = {"command": f"campaign.{verb}", "campaign_id": campaign_id, "reason": checked(reason)}
+    order = {"command": f"campaign.{verb}", "campaign_id": campaign_id, "reason": reason}
     show.outcome(give(order), json, done)

@@ -9,7 +9,7 @@ import typer
 
 from orchestrator.cli import show
 from orchestrator.cli.giving import give
-from orchestrator.cli.options import Cursor, Json, Limit, Reason, checked, given, one_of
+from orchestrator.cli.options import Cursor, Json, Limit, Reason, given, one_of
 from orchestrator.cli.reading import found, read
 
 app = typer.Typer(help="The outbox: commands to TokPortal, and alerts.", no_args_is_help=True)
@@ -74,5 +74,5 @@ def _settle(verb: str, command_id: str, reason: str | None, json: bool, done: st
     from orchestrator.api.queries.exists import known_command
 
     found(read(lambda c: known_command(c, command_id)), "command", command_id)
-    order = {"command": f"command.{verb}", "command_id": command_id, "reason": checked(reason)}
+    order = {"command": f"command.{verb}", "command_id": command_id, "reason": reason}
     show.outcome(give(order), json, done)

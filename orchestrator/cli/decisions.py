@@ -65,8 +65,8 @@ def _write_candidates(out: Any, item: Mapping[str, Any]) -> None:
     ]
     if rows:
         out.print(Padding(show.table(rows, "bundle_id", "", "why"), (0, 0, 0, 4), expand=False))
-    if item["counts"]:
-        out.print(
-            Padding(Text(show.safe(f"of all: {show.cell(item['counts'])}"), style="dim"), (0, 0, 0, 4), expand=False)
-        )
+    if sum(item["counts"].values()) > len(rows):
+        # A plan keeps the best of its candidates only.
+        of_all = Text(show.safe(f"of all: {show.cell(item['counts'])}"), style="dim")
+        out.print(Padding(of_all, (0, 0, 0, 4), expand=False))
     out.print()

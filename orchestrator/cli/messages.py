@@ -6,7 +6,7 @@ import typer
 
 from orchestrator.cli import show
 from orchestrator.cli.giving import give
-from orchestrator.cli.options import Cursor, Json, Limit, Reason, checked, given, one_of
+from orchestrator.cli.options import Cursor, Json, Limit, Reason, given, one_of
 from orchestrator.cli.reading import found, read
 
 app = typer.Typer(help="The journal: everything that came in, and what became of it.", no_args_is_help=True)
@@ -43,5 +43,5 @@ def retry(message_id: str, reason: Reason = None, json: Json = False) -> None:
     from orchestrator.api.queries.exists import known_message
 
     found(read(lambda c: known_message(c, message_id)), "message", message_id)
-    order = {"command": "retry", "message_id": message_id, "reason": checked(reason)}
+    order = {"command": "retry", "message_id": message_id, "reason": reason}
     show.outcome(give(order), json, "The message was applied again.")

@@ -9,12 +9,19 @@ import typer
 
 LONGEST_REASON = 2_000
 
+
+def _checked(reason: str | None) -> str | None:
+    if reason is not None and len(reason) > LONGEST_REASON:
+        raise typer.BadParameter(f"must have at most {LONGEST_REASON:,} characters")
+    return reason
+
+
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs in place of a table.")]
 Limit = Annotated[int, typer.Option(min=1, max=500, help="How many at most.")]
 Cursor = Annotated[str | None, typer.Option(help="Go on where an earlier list ended.")]
 Country = Annotated[str | None, typer.Option(help="A country as ISO 3166 alpha-2, such as US.")]
 Platform = Annotated[str | None, typer.Option(help="tiktok or instagram.")]
-Reason = Annotated[str | None, typer.Option(help="Why, for the record.")]
+Reason = Annotated[str | None, typer.Option(help="Why, for the record.", callback=_checked)]
 
 
 def one_of(value: str | None, choices: Iterable[str], option: str) -> str | None:
@@ -39,12 +46,6 @@ def platform_of(value: str | None) -> str | None:
     from orchestrator.domain.countries import PLATFORMS
 
     return one_of(value, sorted(PLATFORMS), "--platform")
-
-
-def checked(reason: str | None) -> str | None:
-    if reason is not None and len(reason) > LONGEST_REASON:
-        raise typer.BadParameter(f"must have at most {LONGEST_REASON:,} characters", param_hint="--reason")
-    return reason
 
 
 def given(**filters: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from orchestrator.cli import show
 from orchestrator.cli.documents import read_text
 from orchestrator.cli.explain import DocumentError
 from orchestrator.cli.giving import give
-from orchestrator.cli.options import Country, Json, Platform, Reason, checked, country_of, platform_of
+from orchestrator.cli.options import Country, Json, Platform, Reason, country_of, platform_of
 from orchestrator.cli.reading import load_settings, read
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def apply(file: File = None, reason: Reason = None, json: Json = False) -> None:
         policies = _parse(path)
     except Refused as error:
         raise DocumentError(path, error.problems) from None
-    outcome = give({"command": "policies.apply", "text": policies.text, "reason": checked(reason)})
+    outcome = give({"command": "policies.apply", "text": policies.text, "reason": reason})
     if not json:
         _write_problems(list(policies.warnings))
     show.outcome(outcome, json, f"{path} is in force: version {policies.sha256[:12]}.")

@@ -13,7 +13,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -129,16 +129,20 @@ class Dispatcher:
 
     def step(self) -> int:
         """How much there was to do."""
-        return self._alerts() + self._ask() + self._carry_out()
+        return self._alerts() + self._commands()
 
     # Commands.
 
-    def _ask(self) -> int:
-        if self._executor is None:
-            return 0
+    def _commands(self) -> int:
         with self._database.read() as connection:
-            room = AT_ONCE - len(self._outbox.under_way(connection, self._clock()))
-            ready = self._outbox.ready(connection, self._clock(), room) if room > 0 else []
+            now = self._clock()
+            found = {command.command_id: command for command in self._outbox.under_way(connection, now)}
+            room = AT_ONCE - len(found) if self._executor is not None else 0
+            ready = self._outbox.ready(connection, now, room) if room > 0 else []
+            paused = _paused(connection) if found else None
+        return self._ask(ready) + self._carry_out(found, paused)
+
+    def _ask(self, ready: Sequence[str]) -> int:
         now = time.monotonic()
         self._asked = {name: at for name, at in self._asked.items() if name in ready and now - at < ASK_AGAIN}
         new = [name for name in ready if name not in self._asked]
@@ -149,10 +153,7 @@ class Dispatcher:
             self._reported -= {(name, RUNNING) for name in new}
         return len(new)
 
-    def _carry_out(self) -> int:
-        with self._database.read() as connection:
-            found = {command.command_id: command for command in self._outbox.under_way(connection, self._clock())}
-            paused = _paused(connection) if found else None
+    def _carry_out(self, found: Mapping[str, Command], paused: str | None) -> int:
         self._reported &= {(name, command.status) for name, command in found.items()}
         open_ = [name for name, command in found.items() if (name, command.status) not in self._reported]
         self._line = dict.fromkeys([*(name for name in self._line if name in open_), *open_])

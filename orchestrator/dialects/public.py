@@ -99,6 +99,7 @@ def read(message: Mapping[str, Any], received_at: datetime) -> Reading:
     video_id = None
     if issubclass(kind, VideoFact):
         video_id, bundle_id = identifier(data, "video_id", "data."), identifier(data, "bundle_id", "data.")
+        text(data, "external_ref", "data.")
         position = data.get("position")
         if position is not None and (type(position) is not int or position < 1):
             raise Unreadable("data.position must be a whole number of at least 1")
@@ -135,22 +136,20 @@ def _post(kind: type[Fact], data: dict[str, Any]) -> tuple[type[Fact], dict[str,
 
 
 ACCEPTED = frozenset("accepted approved granted successful succeeded success won reinstated lifted".split())
-REFUSED = frozenset(
-    "refused rejected not_accepted not_approved denied declined unsuccessful failed lost upheld".split()
-)
+REFUSED = frozenset("refused rejected not_accepted not_approved denied declined unsuccessful failed lost".split())
 
 
 def _outcome(data: Mapping[str, Any]) -> str | None:
-    """`accepted`, `refused`, or None for what cannot be read: only whole words that leave no doubt are taken."""
-    if type(data.get("accepted")) is bool:
-        return "accepted" if data["accepted"] else "refused"
+    """`accepted`, `refused`, or None for what cannot be read: only whole words that leave no doubt are taken, and only
+    where they do not contradict each other."""
+    said = {data.get("accepted")} if type(data.get("accepted")) is bool else set()
     for name in OUTCOMES:
         word = data.get(name)
         if type(word) is not str:
             continue
         word = word.strip().lower().replace(" ", "_").replace("-", "_").removeprefix("appeal_")
-        if word in ACCEPTED:
-            return "accepted"
-        if word in REFUSED:
-            return "refused"
-    return None
+        if word in ACCEPTED or word in REFUSED:
+            said.add(word in ACCEPTED)
+    if len(said) != 1:
+        return None
+    return "accepted" if said == {True} else "refused"

@@ -208,6 +208,7 @@ class FactsReleased(Ours):
     of the facts."""
 
     TOPIC = "FactsReleased"
+    forgets = ("candidates", "keys")
 
     def apply(self, aggregate: Any) -> None:
         super().apply(aggregate)

@@ -289,7 +289,7 @@ class VideoPosted(VideoFact):
     TOPIC = "VideoPosted"
     rank = 5
     state = "posted"
-    keeps = ("url", "review")
+    keeps = (*VideoFact.keeps, "url", "review")
 
 
 class PostFailed(VideoFact):

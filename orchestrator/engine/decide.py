@@ -78,7 +78,8 @@ def apply(reading: Reading, turn: Turn) -> None:
         video = turn.video(video_id)
         video.record(reading.kind, **fact)
         if turn.is_ours(video_id):
-            videos.on_news(turn, video, reading.kind, str(message.event_id))
+            rank = reading.kind.rank
+            videos.on_news(turn, video, (reading.occurred_at, rank, str(message.event_id), str(message.dialect)))
         else:
             _tell_of_stranger(reading, turn, video)
     elif reading.bundle_id is not None:

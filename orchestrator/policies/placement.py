@@ -240,6 +240,16 @@ class _Side:
     counts: Counter[str]
 
 
+@dataclass(slots=True)
+class _Queue:
+    """Candidates for videos that may be posted on the same days, the least loaded first. `full`: those who have no room
+    on any of these days; `counts`: how many they are, by reason."""
+
+    heap: list[Load]
+    full: list[Verdict] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
 class Market:
     """The accounts of one platform in one country, as they are at one moment. What does not depend on the video is
     worked out once."""
@@ -273,7 +283,7 @@ class Market:
                 day, account = candidate.warmed_at.astimezone(zone).date(), candidate.account
                 self._warm_since[account] = min(day, self._warm_since.get(account, day))
         self._sides: dict[str, _Side] = {}
-        self._heaps: dict[tuple[str, str, int | None], list[Load]] = {}
+        self._queues: dict[tuple[object, ...], _Queue] = {}
         self._days: dict[tuple[date, date], list[date]] = {}
         self._blackout = self._policy.posting.blackout
         self._weekdays = frozenset(WEEKDAYS.index(day) for day in self._policy.posting.days)
@@ -382,43 +392,41 @@ class Market:
         first, last = (wish.starts or day, wish.ends or day) if wish.day is None else (wish.day, wish.day)
         return first <= day <= last and self._check_day(candidate, day) is None
 
-    def _judge(self, candidate: Candidate, wish: Wish) -> date | str:
-        if self._ledger.carries(candidate.account, wish.campaign_id, wish.ref):
-            return f"already has {wish.ref}"
-        return self._best_day(candidate, wish)
-
     def _least_loaded(self, side: _Side, wish: Wish, used: Mapping[str, int], keep: int) -> Choice:
         if wish.bundles is not None:
-            heap = [self._load(side.eligible[name], wish) for name in wish.bundles if name in side.eligible]
-            heapify(heap)
+            queue = self._queue_of((side.eligible[name] for name in wish.bundles if name in side.eligible), wish)
             rejected = [verdict for verdict in side.rejected if verdict.bundle_id in wish.bundles]
             rejected += [Verdict(name, "not known here") for name in wish.bundles if name not in self._candidates]
-            return self._first_of(heap, wish, rejected, _count(rejected), keep)
+            return self._first_of(queue, wish, rejected, _count(rejected), keep)
         if wish.accounts is None or len(used) < wish.accounts:
-            heap = self._heap(wish, None, side.eligible.values())
-            return self._first_of(heap, wish, side.rejected, side.counts, keep)
-        heap = self._heap(wish, wish.target, (c for c in side.eligible.values() if c.account in used))
+            queue = self._queue(None, side.eligible.values(), wish)
+            return self._first_of(queue, wish, side.rejected, side.counts, keep)
+        queue = self._queue(wish.target, (c for c in side.eligible.values() if c.account in used), wish)
         full = f"the target has its {wish.accounts} accounts"
         others = (Verdict(c.bundle_id, full) for c in side.eligible.values() if c.account not in used)
-        counts = side.counts + Counter({full: len(side.eligible) - len(heap)})
-        return self._first_of(heap, wish, [*islice(others, keep), *side.rejected], counts, keep)
+        counts = side.counts + Counter({full: len(side.eligible) - len(queue.heap) - len(queue.full)})
+        return self._first_of(queue, wish, [*islice(others, keep), *side.rejected[:keep]], counts, keep)
 
-    def _heap(self, wish: Wish, target: int | None, candidates: Iterable[Candidate]) -> list[Load]:
-        """These candidates by their loads: all who are eligible, or the accounts of a target that has enough."""
-        name = (wish.campaign_id, wish.group, target)
-        heap = self._heaps.get(name)
-        if heap is None:
-            heap = self._heaps[name] = [self._load(candidate, wish) for candidate in candidates]
-            heapify(heap)
-        return heap
+    def _queue(self, target: int | None, candidates: Iterable[Candidate], wish: Wish) -> _Queue:
+        """The queue of all who are eligible, or of the accounts of a target that has enough."""
+        name = (wish.campaign_id, wish.group, target, wish.starts, wish.ends, wish.day)
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = self._queue_of(candidates, wish)
+        return queue
+
+    def _queue_of(self, candidates: Iterable[Candidate], wish: Wish) -> _Queue:
+        heap = [self._load(candidate, wish) for candidate in candidates]
+        heapify(heap)
+        return _Queue(heap)
 
     def _first_of(
-        self, heap: list[Load], wish: Wish, rejected: Sequence[Verdict], counts: Counter[str], keep: int
+        self, queue: _Queue, wish: Wish, rejected: Sequence[Verdict], counts: Counter[str], keep: int
     ) -> Choice:
-        """The least loaded candidate that can have the video. They are not sorted anew for every video: loads only
-        grow while a plan is made, so an old place in the queue is never too far back."""
-        passed: list[Verdict] = []
-        aside: list[Load] = []
+        """The least loaded candidate that can have the video. They are not judged and sorted anew for every video:
+        loads only grow while a plan is made, so an old place in the queue is never too far back, and who is full stays
+        full."""
+        heap, passed, aside = queue.heap, list[Verdict](), list[Load]()
         found: tuple[Candidate, date] | None = None
         while heap and found is None:
             load = heappop(heap)
@@ -426,18 +434,20 @@ class Market:
             current = self._load(candidate, wish)
             if current != load:
                 heappush(heap, current)
-                continue
-            aside.append(load)
-            judged = self._judge(candidate, wish)
-            if isinstance(judged, date):
-                found = candidate, judged
+            elif self._ledger.carries(candidate.account, wish.campaign_id, wish.ref):
+                aside.append(load)
+                passed.append(Verdict(candidate.bundle_id, f"already has {wish.ref}"))
+            elif isinstance(day := self._best_day(candidate, wish), date):
+                aside.append(load)
+                found = candidate, day
             else:
-                passed.append(Verdict(candidate.bundle_id, judged))
+                queue.full.append(Verdict(candidate.bundle_id, day))
+                queue.counts[_kind(day)] += 1
         rest = [Verdict(load[2], MORE_LOADED) for load in heap[:keep]]
-        counts = counts + _count(passed) + Counter({MORE_LOADED: len(heap)})
+        counts = counts + _count(passed) + queue.counts + Counter({MORE_LOADED: len(heap)})
         for load in aside:
             heappush(heap, load)
-        others = [*passed, *rest, *rejected]
+        others = [*passed, *queue.full[:keep], *rest, *rejected[:keep]]
         if found is None:
             return self._nobody(others, counts, keep)
         return _chosen(*found, "least loaded", others, counts, keep)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from orchestrator.domain.facts import Key
+from orchestrator.domain.facts import Key, Note
 from orchestrator.domain.video import Leg
 from orchestrator.policies.schema import Policy
 
@@ -58,7 +58,11 @@ def is_over(leg: Leg, state: str) -> bool:
 
 def is_trying(leg: Leg) -> bool:
     """Whether TokPortal said that a post failed, and that it tries again itself."""
-    return leg.failure is not None and (leg.failure.detail.get("retry") or {}).get("will_retry") is True
+    return leg.failure is not None and is_to_be_tried_again(leg.failure)
+
+
+def is_to_be_tried_again(failure: Note) -> bool:
+    return (failure.detail.get("retry") or {}).get("will_retry") is True
 
 
 def course(

@@ -17,7 +17,8 @@ import httpx2
 import uvicorn
 from starlette.applications import Starlette
 
-from orchestrator.api import Services, Token, create_app
+from orchestrator.api.app import create_app
+from orchestrator.api.services import Services, Token
 from orchestrator.database import Database
 from orchestrator.database.tables import bundles, countries, projections, videos
 from orchestrator.dialects import ARTICLE, identify

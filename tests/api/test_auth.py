@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.api import Token
 from orchestrator.api.app import OPERATIONS
 from orchestrator.api.auth import why_not_local
+from orchestrator.api.services import Token
 from tests.api.house import TOKENS, House, bearer, check_problem
 
 OPEN = "open"

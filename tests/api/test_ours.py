@@ -219,3 +219,54 @@ def test_shared_verdicts_are_shown_with_every_decision_that_met_them(house: Hous
     assert moved["candidates"][0] == {"bundle_id": "b2", "chosen": True, "why": "chosen: least loaded"}
     why = {c["bundle_id"]: c["why"] for c in moved["candidates"]}
     assert (why["b9"], why["b1"]) == ("banned", "banned")
+
+
+def test_a_decision_that_answers_no_fact_names_the_news_that_it_came_with(house: House, stage: Stage) -> None:
+    news = stage.article("bundle.created", "b7", event_id="evt_new")
+    follow(house)
+    (item,) = house.get("/api/decisions?bundle_id=b7")["items"]
+    assert (item["kind"], item["cause"]["message_id"], item["cause"]["event_id"]) == ("warm", news, "evt_new")
+    last = house.get("/api/bundles/b7/history")["items"][-1]
+    assert last["cause"] == {"message_id": news, "event_id": "evt_new"}
+    assert house.get("/api/events", params={"limit": 500})["items"][-1]["cause"] == last["cause"]
+    stage.order({"command": "bundle.pause", "bundle_id": "b7", "reason": None})
+    assert house.get("/api/bundles/b7/history")["items"][-1]["cause"]["event_id"] is None
+
+
+def test_a_campaign_shows_where_its_videos_are_and_which_of_them_wait(house: House, stage: Stage) -> None:
+    places = "[{country: US, platform: tiktok, accounts: 1}, {country: FR, platform: tiktok, accounts: 1}]"
+    spec = stage.campaign(campaign(targets=places))
+    follow(house)
+    item = house.get(f"/api/campaigns/{spec.campaign_id}")
+    (planned,), (unmet,) = item["plan"], item["unmet"]
+    assert (planned["bundle_id"], planned["target_day"], planned["state"]) == ("b1", "2026-11-24", "planned")
+    assert (unmet["country"], unmet["platform"], unmet["ref"]) == ("FR", "tiktok", "teaser-1")
+    assert unmet["reason"]
+    assert item["progress"]["by_state"] == {"planned": 1, "waiting": 1}
+    for bundle in ("b1", "b2"):
+        stage.article("bundle.banned", bundle)
+    follow(house)
+    item = house.get(f"/api/campaigns/{spec.campaign_id}")
+    assert (item["plan"], {unmet["country"] for unmet in item["unmet"]}) == ([], {"US", "FR"})
+
+
+def test_times_that_decisions_name_are_told_like_all_others(house: House, stage: Stage) -> None:
+    name = wanted(stage)
+    for bundle in ("b2", "b1"):
+        stage.article("bundle.banned", bundle)
+    follow(house)
+    waiting = house.get(f"/api/videos/{name}/history")["items"][-1]
+    assert waiting["event"] == "VideoWaiting"
+    assert waiting["data"]["deadline"].endswith("Z")
+    (decision,) = house.get("/api/decisions", params={"video_id": name, "kind": "wait"})["items"]
+    assert decision["cause"]["answers"][0].endswith("Z")
+
+
+def test_campaigns_are_listed_with_their_own_progress(house: House, stage: Stage) -> None:
+    stage.campaign(campaign("one", refs=["a", "b"]))
+    stage.campaign(campaign("two", refs=["a"]), start=False)
+    stage.campaign(campaign("three", refs=["a"]))
+    follow(house)
+    found = {item["name"]: item["progress"]["by_state"] for item in house.walk("/api/campaigns", 2)}
+    assert found == {"one": {"planned": 2}, "three": {"planned": 1}, "two": {}}
+    assert [item["name"] for item in house.get("/api/campaigns?status=draft")["items"]] == ["two"]

@@ -23,7 +23,7 @@ CANARY = "canary-4711-of-the-channel"
 POLICIES = """
 version: 1
 defaults:
-  warming: {start: manual}
+  warming: {start: manual, terms: [a1, b2, c3]}
   ban: {breaker: {bans: 50, within: 24h}}
   reroute: {max: 5}
 channels:
@@ -158,6 +158,14 @@ def test_two_who_draft_the_same_campaign_at_once_draft_one(brain: Server) -> Non
     assert [item["event"] for item in history] == ["CampaignDrafted"]
 
 
+def test_of_two_who_want_one_name_for_different_campaigns_one_gets_it(brain: Server) -> None:
+    campaign = wanted(warm(brain, 1))
+    both = [campaign, campaign | {"ai_content_disclaimer": True}]
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda one: brain.command("/api/campaigns", one), both))
+    assert sorted(answer.status_code for answer in answers) == [201, 409]
+
+
 def test_yaml_json_and_csv_say_the_same(brain: Server) -> None:
     (bundle,) = warm(brain, 1)
     name = fresh("spring")
@@ -241,7 +249,61 @@ def test_what_waits_is_unmet_until_an_account_can_take_it(brain: Server) -> None
     assert ([planned["bundle_id"] for planned in item["plan"]], item["unmet"]) == ([bundle], [])
 
 
+def test_a_campaign_is_completed_when_everything_is_posted(brain: Server) -> None:
+    video = video_of(brain, warm(brain, 1))
+    name, bundle = video["video_id"], video["bundle_id"]
+    posted = {"video_id": name, "url": "https://x.example/1"}
+    brain.deliver(article("video.posted", bundle, data=posted, timestamp=from_now(seconds=-1)))
+    numbers = {"video_id": name, "views": 7, "likes": 2}
+    brain.deliver(article("video.analytics_updated", bundle, data=numbers, timestamp=from_now(seconds=-1)))
+    item = brain.api(f"/api/videos/{name}", until="posted", wait=20)
+    assert (item["state"], item["post_url"], item["attempts"][0]["state"]) == (
+        *("posted", "https://x.example/1"),
+        "posted",
+    )
+    brain.wait_until_applied()
+    item = brain.api(f"/api/videos/{name}")
+    assert item["posted_at"].endswith("Z")
+    assert item["metrics"].keys() == {"views", "likes", "shares", "comments", "as_of"}
+    assert (item["metrics"]["views"], item["metrics"]["shares"]) == (7, None)
+    campaign = brain.api(f"/api/campaigns/{video['campaign_id']}")
+    assert (campaign["status"], campaign["progress"]["by_state"]) == ("completed", {"posted": 1})
+    assert brain.api(f"/api/bundles/{bundle}")["videos"] == {"posted": 1}
+    for verb in ("cancel", "reroute", "retry"):
+        order(brain, f"/api/videos/{name}/{verb}", {}, expect=409)
+
+
 # Decisions
+
+
+def test_content_that_was_rejected_is_held_elsewhere_until_a_person_releases_it(brain: Server) -> None:
+    first, second = warm(brain, 2)
+    videos = start(brain, wanted([first, second], spread="every_account"))
+    failed, held = (next(v for v in videos if v["bundle_id"] == bundle) for bundle in (first, second))
+    rejected = {
+        "video_id": failed["video_id"],
+        "error_code": "content_policy",
+        "message": "not this one",
+        "retry": {"attempt": 1, "max_attempts": 1, "will_retry": False},
+    }
+    brain.deliver(article("video.post_failed", first, data=rejected, timestamp=from_now(seconds=-1)))
+    stopped = brain.api(f"/api/videos/{failed['video_id']}", until="abandoned", wait=20)
+    assert stopped["state"] == "abandoned"
+    assert "content_policy" in stopped["reason"]
+    assert stopped["attempts"][0]["error"] == {"code": "content_policy", "message": "not this one"}
+    brain.wait_until_applied()
+    item = brain.api(f"/api/videos/{held['video_id']}")
+    assert (item["state"], item["bundle_id"], item["flags"]) == ("planned", second, ["held"])
+    assert "content_policy" in item["reason"]
+    kinds = {d["kind"] for v in (failed, held) for d in brain.items("/api/decisions", video_id=v["video_id"])}
+    assert kinds == {"place", "stop", "hold"}
+    found = brain.items("/api/videos", error_code="content_policy", campaign_id=failed["campaign_id"])
+    assert [video["video_id"] for video in found] == [failed["video_id"]]
+    path = f"/api/videos/{held['video_id']}"
+    order(brain, f"{path}/reroute", {}, expect=409)
+    order(brain, f"{path}/release", {"reason": "it is fine"})
+    assert brain.api(path)["flags"] == []
+    order(brain, f"{path}/release", {}, expect=409)
 
 
 def test_a_decision_explains_itself(brain: Server) -> None:
@@ -276,7 +338,8 @@ def test_a_decision_explains_itself(brain: Server) -> None:
         kinds = {d["kind"] for d in brain.items("/api/decisions", bundle_id=bundle) if d["video_id"] == now["video_id"]}
         assert "reroute" in kinds
     assert {d["kind"] for d in brain.items("/api/decisions")} <= KINDS
-    assert all(d["kind"] == "place" for d in brain.items("/api/decisions", kind="place"))
+    for kind in KINDS:
+        assert {d["kind"] for d in brain.items("/api/decisions", kind=kind)} <= {kind}
     brain.api("/api/decisions", 400, kind="guess")
 
 
@@ -342,6 +405,21 @@ def test_a_bundle_is_what_it_was_ordered_to_be_once_that_is_answered(brain: Serv
         ("Reinstated", "appeal won"),
     ]
     assert all(item["reason"] for item in history if item["event"] == "CommandRefused")
+
+
+def test_what_a_person_wants_warmed_waits_for_whoever_pays(brain: Server) -> None:
+    bundle = fresh("bdl")
+    for event in ("created", "ready"):
+        brain.deliver(article(f"bundle.{event}", bundle, timestamp=from_now(hours=-1)))
+    brain.wait_until_applied()
+    order(brain, f"/api/bundles/{bundle}/warm", {"reason": "in a hurry"})
+    brain.wait_until_applied()
+    (decision,) = brain.api("/api/decisions", bundle_id=bundle)["items"]
+    assert (decision["kind"], decision["reason"], decision["actor"]["kind"]) == ("warm", "in a hurry", "person")
+    (command,) = brain.api("/api/commands", bundle_id=bundle, kind="start_warming")["items"]
+    assert command["status"] == "held"
+    assert command["price"] > 0
+    order(brain, f"/api/commands/{command['command_id']}/approve", {"reason": "worth it"})
 
 
 def test_a_video_goes_where_a_person_says(brain: Server) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.domain.decisions import HandoverRefused, HandoverStarted, SlotAnswered
+from orchestrator.outbox import Outbox
 from tests.brain.stage import Make, Stage, campaign
 
 
@@ -261,6 +262,19 @@ def test_what_is_to_be_unscheduled_stays_when_the_video_is_tried_again_there(mak
 
     assert status(stage, unschedule["command_id"]) == ("discarded", "no longer wanted")
     assert handover(stage, video)["status"] == "running"
+
+
+def test_an_alert_that_nobody_got_is_tried_again_whatever_became_of_the_video(make: Make) -> None:
+    stage = make()
+    placed(stage, "b1")
+    (command,) = stage.dispatch()
+    stage.result(command["command_id"], "unknown")
+    (alert,) = stage.commands(kind="alert")
+    with stage.database.write() as connection:
+        Outbox(stage.database).settle_alert(connection, alert["command_id"], "dead", "no route")
+
+    assert stage.order({"command": "command.retry", "command_id": alert["command_id"]}) == ("applied", None)
+    assert status(stage, alert["command_id"]) == ("pending", None)
 
 
 @pytest.mark.parametrize("what", ["retry", "discard", "approve"])

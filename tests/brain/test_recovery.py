@@ -317,6 +317,28 @@ def test_signs_of_life_hold_a_video_that_waits_for_another_account(make: Make) -
     assert states(stage, video) == [("b1", "failed"), ("b2", "planned")]
 
 
+def test_a_failure_after_which_tokportal_tries_again_is_a_sign_of_life_too(make: Make) -> None:
+    stage = make()
+    video = placed(stage, "b1", "b2")
+    stage.send_all()
+    failed(stage, video)
+    stage.wait(minutes=1)
+    about = {"video_id": video, "error_code": "network_error", "message": "no"}
+    stage.article("video.post_failed", "b1", **about, retry={"will_retry": False})
+    assert stage.video(video).flags == ()
+    stage.wait(minutes=1)
+    stage.article("video.post_failed", "b1", **about, retry={"will_retry": True})
+    assert stage.video(video).flags == ("held",)
+
+
+def test_metrics_from_an_account_that_never_had_it_are_told_too(make: Make) -> None:
+    stage = make()
+    video = placed(stage, "b1", "b2")
+    stage.article("video.analytics_updated", "b9", video_id=video, views=1, likes=0, shares=0, comments=0)
+    assert stage.video(video).flags == ("wrong_bundle",)
+    assert "wrong_bundle" in stage.alerts()
+
+
 def test_an_upload_after_the_ban_is_a_sign_of_life_however_soon_the_ban_was_answered(make: Make) -> None:
     stage = make()
     video = placed(stage, "b1", "b2")
@@ -363,9 +385,7 @@ def test_many_bans_open_the_breaker_until_a_person_resumes(make: Make) -> None:
     videos = stage.video_ids(stage.campaign(campaign(targets=targets)))
     for bundle in ("b1", "b2", "b3"):
         stage.article("bundle.banned", bundle)
-    assert ("breaker", "the breaker of tiktok in US is open: 3 accounts were banned within 1d") in (
-        stage.decisions()
-    )
+    assert ("breaker", "the breaker of tiktok in US is open: 3 accounts were banned within 1d") in (stage.decisions())
     third = stage.video(videos[2])
     assert third.state == "waiting"
     assert third.reason is not None

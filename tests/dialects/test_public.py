@@ -155,6 +155,10 @@ def test_video_news_names_the_video_and_its_bundle(type: str, name: str) -> None
     assert refusal(without(sample(type, saved_account_id="s-1"), name)) == f"data.{name} is missing"
 
 
+def test_our_own_id_is_a_text() -> None:
+    assert refusal(sample("video.published", external_ref=7)) == "data.external_ref must be a string"
+
+
 # Posts
 
 
@@ -227,7 +231,18 @@ def test_outcome_of_an_appeal_may_be_a_plain_yes_or_no(accepted: bool, outcome: 
 
 @pytest.mark.parametrize(
     "data",
-    [{}, {"status": "resolved"}, {"outcome": 1}, {"outcome": None}, {"outcome": ["accepted"]}, {"accepted": "yes"}],
+    [
+        {},
+        {"status": "resolved"},
+        {"outcome": 1},
+        {"outcome": None},
+        {"outcome": ["accepted"]},
+        {"accepted": "yes"},
+        # The appeal, or the ban?
+        {"outcome": "upheld"},
+        {"appeal_status": "appeal_accepted", "outcome": "refused"},
+        {"accepted": False, "status": "approved"},
+    ],
 )
 def test_outcome_that_cannot_be_read_stays_open(data: dict[str, Any]) -> None:
     assert reading(sample("account.ban_appeal.resolved", **data)).data["outcome"] is None

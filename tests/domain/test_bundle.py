@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.domain.bundle import Bundle, BundleView, bundle_view
+from orchestrator.domain.decisions import Step, write_key
 from orchestrator.domain.facts import ARTICLE, KINDS, PUBLIC, BundleMentioned, Note
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -191,6 +192,54 @@ def test_remake_lifts_earlier_holds_but_none_of_its_instant(name: str) -> None:
     assert len(view(fact(name, 2, id="evt_1"), fact("AccountRemade", 2, id="evt_9")).holds) == 1
 
 
+# Reinstatement by a person
+
+
+def reinstated(ban: Note) -> Note:
+    """The ban that it names, and those before it, are lifted."""
+    return Note("Reinstated", ban.occurred_at, ban.event_id, ban.dialect)
+
+
+def test_reinstatement_lifts_every_ban_up_to_the_one_that_it_names() -> None:
+    completed, ban = fact("WarmingCompleted", 1), fact("BundleBanned", 5)
+    seen = view(completed, fact("BundleBanned", 3), ban, reinstated(ban))
+    assert (seen.state, seen.state_since, seen.warmed, seen.postable) == ("completed", at(1), True, True)
+    assert view(ban, reinstated(ban)).state == "unknown"
+
+
+def test_ban_that_comes_late_with_a_smaller_key_is_lifted_too() -> None:
+    ban = fact("BundleBanned", 5, id="evt_5")
+    assert view(ban, reinstated(ban), fact("BundleBanned", 4)).state == "unknown"
+    assert view(ban, reinstated(ban), fact("BundleBanned", 5, id="evt_4")).state == "unknown"
+
+
+def test_only_a_greater_ban_bans_again() -> None:
+    ban = fact("BundleBanned", 5, id="evt_5")
+    assert view(ban, reinstated(ban), fact("BundleBanned", 5, id="evt_6")).state == "banned"
+    seen = view(ban, reinstated(ban), fact("BundleBanned", 7))
+    assert (seen.state, seen.state_since) == ("banned", at(7))
+
+
+def test_after_a_reinstatement_the_greatest_fact_that_is_no_ban_counts() -> None:
+    ban = fact("BundleBanned", 5)
+    assert view(fact("WarmingStarted", 9), ban, reinstated(ban), fact("BundleReady", 2)).state == "warming"
+
+
+def test_reinstatement_counts_for_the_account() -> None:
+    ban = fact("BundleBanned", 5, account="acc_1")
+    ready = fact("BundleReady", 1, account="acc_1")
+    seen = views({"a": [ready, reinstated(ban)], "b": [ready]}, {"acc_1": [ban]})
+    assert (seen["a"].state, seen["b"].state) == ("ready", "ready")
+    later = [ban, fact("BundleBanned", 6, account="acc_1")]
+    seen = views({"a": [ready, reinstated(ban)], "b": [ready]}, {"acc_1": later})
+    assert (seen["a"].state, seen["b"].state) == ("banned", "banned")
+
+
+def test_reinstatement_lifts_no_hold() -> None:
+    ban = fact("BundleBanned", 5)
+    assert view(ban, reinstated(ban), fact("AppealSubmitted", 4)).holds == ("suspended",)
+
+
 # Warmed
 
 
@@ -339,6 +388,36 @@ def test_holds_are_independent_of_each_other_and_sorted() -> None:
     facts = [fact("CoverageLapsed", 1), fact("AppealSubmitted", 2), fact("BundleArchived", 3)]
     assert view(*facts).holds == ("closed", "suspended", "uncovered")
     assert view(*facts, fact("CoverageRenewed", 4)).holds == ("closed", "suspended")
+
+
+def own(name: str, **detail: Any) -> Step:
+    """What a person or a policy did with the bundle."""
+    return Step(name, NOON, detail)
+
+
+def test_holds_of_people_and_policies_stand_beside_the_vendors() -> None:
+    notes = [fact("WarmingCompleted", 1), fact("CoverageLapsed", 2)]
+    steps = [own("BundlePaused"), own("ReviewRequested")]
+    assert bundle_view(notes, steps=steps).holds == ("needs_review", "paused", "uncovered")
+    assert bundle_view(notes, steps=[*steps, own("BundleResumed")]).holds == ("needs_review", "uncovered")
+    lifted = [*notes, fact("CoverageRenewed", 3)]
+    assert bundle_view(lifted, steps=steps).holds == ("needs_review", "paused")
+    assert bundle_view([*lifted, fact("AccountRemade", 4)], steps=steps).holds == ("needs_review", "paused")
+
+
+def test_review_answers_what_was_known_and_a_greater_question_asks_again() -> None:
+    unread = fact("AppealResolved", 5, outcome=None)
+    reviewed = own("Reviewed", up_to=write_key(unread.key))
+    assert bundle_view([unread], steps=[own("ReviewRequested"), reviewed]).holds == ()
+    assert bundle_view([unread, fact("AppealResolved", 4, outcome=None)], steps=[reviewed]).holds == ()
+    assert bundle_view([unread, fact("AppealResolved", 6, outcome=None)], steps=[reviewed]).holds == ("needs_review",)
+
+
+@pytest.mark.parametrize("step", ["BundlePaused", "ReviewRequested"])
+def test_what_people_hold_is_the_bundles_own(step: str) -> None:
+    kin = [fact("WarmingCompleted", 1, account="acc_1")]
+    assert bundle_view(kin, {}, [kin], [own(step)]).holds != ()
+    assert bundle_view(kin, {}, [kin]).holds == ()
 
 
 # Postable

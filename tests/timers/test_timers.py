@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from orchestrator.api.queries.messages import list_messages
 from orchestrator.database import Database
 from orchestrator.database.tables import inbox, journal
 from orchestrator.timers import Ringer, Timers, timers
@@ -130,6 +131,16 @@ def test_after_downtime_everything_rings_once_the_oldest_first_and_marked_late(h
         ("a", True, 8 * 3600),
         ("c", True, 7 * 3600),
     ]
+
+
+def test_that_it_came_late_is_shown_with_the_message(house: House) -> None:
+    house.set(a=house.now - 2 * HOUR)
+    house.ringer.step()
+
+    with house.database.read() as connection:
+        (item,) = list_messages(connection)["items"]
+    assert json.loads(item["body"])["late_by"] == 7_200
+    assert json.loads(item["body"])["late"] is True
 
 
 def test_what_rings_at_the_next_look_is_not_late_however_fast_the_clock_goes(house: House) -> None:

@@ -27,7 +27,7 @@ from orchestrator.api.handlers import brain, messages, videos
 from orchestrator.api.handlers.filters import PLATFORM, with_country_code
 from orchestrator.api.operations import Answer, Operation, Parameter
 from orchestrator.api.parameters import parse
-from orchestrator.api.problems import Problem
+from orchestrator.api.problems import Problem, unavailable
 from orchestrator.api.queries.commands import list_commands
 from orchestrator.api.queries.exists import (
     known_bundle,
@@ -157,7 +157,13 @@ def _bulk(what: str) -> Handler:
             return JsonResponse({"count": len(found), "truncated": truncated, "sample": found[:SAMPLE]})
         given = [message_of(call, {"command": command, member: name, "reason": reason}) for name in found]
         for start in range(0, len(given), HANDFUL):
-            await asyncio.gather(*(append(call, message) for message in given[start : start + HANDFUL]))
+            part = given[start : start + HANDFUL]
+            try:
+                await asyncio.gather(*(append(call, message) for message in part))
+            except Problem:
+                raise unavailable(
+                    f"Of {len(given):,} orders only some were stored; /api/messages shows which."
+                ) from None
         message_ids = [message.message_id for message in given]
         return JsonResponse({"count": len(given), "truncated": truncated, "message_ids": message_ids}, 202)
 

@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from orchestrator.api import cursors
+from orchestrator.api.queries.causes import name_causes
 from orchestrator.api.queries.page import Page, page, read_position
 from orchestrator.database.tables import decisions, events
 
@@ -38,7 +39,9 @@ def list_decisions(
     rows = connection.execute(query).all()
     shared = _shared(connection, rows)
     position = read_position(connection, "decisions")
-    return page("decisions", rows, limit, position, lambda row: _item(row, shared), lambda row: [row.position])
+    found = page("decisions", rows, limit, position, lambda row: _item(row, shared), lambda row: [row.position])
+    name_causes(connection, found["items"])
+    return found
 
 
 def _shared(connection: sa.Connection, rows: Sequence[Any]) -> dict[tuple[str, int], dict[str, list[str]]]:

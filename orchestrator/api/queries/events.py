@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from orchestrator.api import cursors
+from orchestrator.api.queries.causes import name_causes
 from orchestrator.api.queries.page import Page, log_head
 from orchestrator.database.tables import events
 from orchestrator.domain.decisions import OURS
@@ -43,7 +44,9 @@ def list_events(connection: sa.Connection, *, limit: int = 50, cursor: str | Non
 def events_after(connection: sa.Connection, position: int, limit: int) -> list[dict[str, Any]]:
     """Up to `limit` events that follow `position`, in order."""
     query = sa.select(events).where(events.c.notification_id > position).order_by(events.c.notification_id).limit(limit)
-    return [event_item(row) for row in connection.execute(query)]
+    items = [event_item(row) for row in connection.execute(query)]
+    name_causes(connection, items)
+    return items
 
 
 def event_item(row: Any) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.api.queries.messages import message_exists
 from orchestrator.api.queries.videos import ours_of
-from orchestrator.database.tables import events, outbox
+from orchestrator.database.tables import events, journal, outbox
 from orchestrator.domain.bundle import Bundle
 from orchestrator.domain.campaign import Campaign
 from orchestrator.domain.video import Video
@@ -42,7 +41,7 @@ def known_command(connection: sa.Connection, command_id: str) -> str | None:
 
 
 def known_message(connection: sa.Connection, message_id: str) -> str | None:
-    return message_id if message_exists(connection, message_id) else None
+    return message_id if exists(connection, journal.c.message_id, message_id) else None
 
 
 def _is_in_log(connection: sa.Connection, key: str) -> bool:

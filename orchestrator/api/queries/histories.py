@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.api import cursors
+from orchestrator.api.queries.causes import name_causes
 from orchestrator.api.queries.events import event_item
 from orchestrator.api.queries.page import Page, log_head, page
 from orchestrator.database.tables import events
@@ -102,7 +103,9 @@ def _after(cursor: str | None) -> int:
 
 
 def _page(connection: sa.Connection, rows: Sequence[Any], limit: int) -> Page:
-    return page("history", rows, limit, log_head(connection), _item, lambda row: [row.notification_id])
+    found = page("history", rows, limit, log_head(connection), _item, lambda row: [row.notification_id])
+    name_causes(connection, found["items"])
+    return found
 
 
 def _item(row: Any) -> dict[str, Any]:

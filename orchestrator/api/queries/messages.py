@@ -84,10 +84,6 @@ def message_item(connection: sa.Connection, message_id: str) -> dict[str, Any] |
     return None if row is None else _item(row, log_head(connection), whole=True)
 
 
-def message_exists(connection: sa.Connection, message_id: str) -> bool:
-    return connection.execute(sa.select(journal.c.seq).where(journal.c.message_id == message_id)).first() is not None
-
-
 def _item(row: Any, position: int, *, whole: bool = False) -> dict[str, Any]:
     return {
         "message_id": row.message_id,

@@ -216,7 +216,7 @@ def wait(
     if day is not None and turn.policies is not None:
         policy = turn.policies.at(wish["country"], wish["platform"])
         last_day = date.fromisoformat(day) + policy.reroute.deadline
-        deadline = recovery.window_opens(last_day + timedelta(days=1), policy.zone(wish["country"])).isoformat()
+        deadline = iso(recovery.window_opens(last_day + timedelta(days=1), policy.zone(wish["country"])))
     turn.record(
         video,
         VideoWaiting,

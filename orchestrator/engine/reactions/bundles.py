@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -123,18 +124,16 @@ def _count_ban(turn: Turn, entry: BundleEntry, place: Place, ban: Key) -> None:
     policy = turn.rules.at(country, platform)
     market = turn.desk.market(country, platform)
     account = turn.desk.account_of(entry.bundle_id)
-    since = turn.now - policy.ban.breaker_within
-    recent = {name: at for at, name in market.bans if at >= since}
-    if ban[0] >= since:
-        recent[account] = ban[0]
-    bans = tuple(sorted((at, name) for name, at in recent.items()))
+    # Bans are held against each other, by TokPortal's time: news that comes late counts as if it had come in time.
+    within = policy.ban.breaker_within
+    known = {name: at for at, name in market.bans} | {account: ban[0]}
+    newest = max(known.values())
+    bans = tuple(sorted((at, name) for name, at in known.items() if at > newest - 2 * within))
+    burst = _burst(bans, account, within)
     breaker = market.breaker
-    if breaker is None and len(bans) >= policy.ban.breaker_bans:
-        banned = "1 account was" if len(bans) == 1 else f"{len(bans)} accounts were"
-        breaker = (
-            f"the breaker of {platform} in {country} is open: "
-            f"{banned} banned within {written(policy.ban.breaker_within)}"
-        )
+    if breaker is None and len(burst) >= policy.ban.breaker_bans:
+        banned = "1 account was" if len(burst) == 1 else f"{len(burst)} accounts were"
+        breaker = f"the breaker of {platform} in {country} is open: {banned} banned within {written(within)}"
         turn.record(
             turn.market(country, platform),
             BreakerOpened,
@@ -142,7 +141,7 @@ def _count_ban(turn: Turn, entry: BundleEntry, place: Place, ban: Key) -> None:
             answers=ban,
             country=country,
             platform=platform,
-            accounts=[name for _, name in bans],
+            accounts=burst,
         )
         turn.alert("breaker", breaker, country=country, platform=platform)
         turn.work("gates", country=country, platform=platform)
@@ -151,6 +150,16 @@ def _count_ban(turn: Turn, entry: BundleEntry, place: Place, ban: Key) -> None:
         market_name(country, platform),
         msgspec.structs.replace(market, bans=bans, breaker=breaker),
     )
+
+
+def _burst(bans: Sequence[tuple[datetime, str]], account: str, within: timedelta) -> list[str]:
+    """The most accounts, this one among them, that were banned within one such time; `bans` are sorted."""
+    found: list[str] = []
+    for first, _ in bans:
+        names = [name for at, name in bans if first <= at <= first + within]
+        if account in names and len(names) > len(found):
+            found = names
+    return found
 
 
 # Warming.

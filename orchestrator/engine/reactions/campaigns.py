@@ -167,17 +167,23 @@ def _text(day: date | None) -> str | None:
 
 def _report(turn: Turn, campaign: Campaign, spec: CampaignSpec) -> None:
     """What became of the plan that people were shown."""
-    moved, unmet = [], []
     wanted = wished(turn.desk, spec, campaign.existing)
+    # Accounts that are gone since the draft may have taken some of its videos with them.
+    went: dict[str, list[str] | None] = dict.fromkeys(campaign.plan)
+    unmet = []
     for wish in wanted:
         entry = turn.desk.video(wish.video_id)
-        first = [entry.legs[0].bundle_id, entry.legs[0].day] if entry is not None and entry.legs else None
-        if first is None:
+        if entry is not None and entry.legs:
+            went[wish.video_id] = [entry.legs[0].bundle_id, entry.legs[0].day]
+        else:
             where = {"country": wish.country, "platform": wish.platform}
             unmet.append({"video_id": wish.video_id, "ref": wish.ref, **where})
-        shown = campaign.plan.get(wish.video_id)
-        if shown is not None and first != [shown["bundle_id"], shown["target_day"]]:
-            moved.append({"video_id": wish.video_id, "from": [shown["bundle_id"], shown["target_day"]], "to": first})
+    shown = {video_id: [item["bundle_id"], item["target_day"]] for video_id, item in campaign.plan.items()}
+    moved = [
+        {"video_id": video_id, "from": before, "to": went[video_id]}
+        for video_id, before in shown.items()
+        if went[video_id] != before
+    ]
     turn.load(Video.key(item["video_id"]) for item in unmet)
     turn.record(
         campaign,

@@ -18,7 +18,7 @@ import msgspec
 
 from orchestrator.desk import JoinEntry, Line, slot_name
 from orchestrator.domain.decisions import FactsAdopted, FactsReleased, Merged, SlotJoined, write_key, write_note
-from orchestrator.domain.facts import KINDS, Key, Note
+from orchestrator.domain.facts import Key, Note
 from orchestrator.domain.video import Video
 from orchestrator.engine.reactions import videos
 from orchestrator.engine.turn import Turn
@@ -71,8 +71,7 @@ def answered(turn: Turn, video: Video, number: int, bundle_id: str, data: Mappin
 def wanted(turn: Turn, video_id: str) -> None:
     """A campaign wants the video from now on: what was told of it before counts."""
     for vendor_id in turn.desk.told_of(video_id):
-        slot = turn.desk.slot_of(vendor_id)
-        for name in sorted({vendor_id, *(slot.names if slot is not None else ())}):
+        for name in sorted({vendor_id, *(name for slot in turn.desk.slots_of(vendor_id) for name in slot.names)}):
             _settle(turn, name)
 
 
@@ -112,10 +111,10 @@ def _after(line: Line, since: tuple[datetime, str]) -> Line:
 
 def _lines(turn: Turn, vendor_id: str) -> list[Line]:
     """What is known of whom the id stood for, the surest first."""
-    join, slot = turn.desk.join(vendor_id), turn.desk.slot_of(vendor_id)
-    lines = [join.ours, slot.ours, join.told, slot.told] if slot is not None else [join.ours, join.told]
-    wanted_lines = (tuple(one for one in line if turn.is_ours(one[1])) for line in lines)
-    return [line for line in wanted_lines if line]
+    join, slots = turn.desk.join(vendor_id), turn.desk.slots_of(vendor_id)
+    lines = [join.ours, *(slot.ours for slot in slots), join.told, *(slot.told for slot in slots)]
+    of_ours = (tuple(one for one in line if turn.is_ours(one[1])) for line in lines)
+    return [line for line in of_ours if line]
 
 
 def _owner(turn: Turn, vendor_id: str, reference: Any, moment: datetime) -> str:
@@ -163,7 +162,7 @@ def _settle(turn: Turn, vendor_id: str) -> None:
         videos.consider(turn, name)
     for name, notes in gains.items():
         for note in notes:
-            videos.on_news(turn, turn.video(name), KINDS[note.name], note.event_id)
+            videos.on_news(turn, turn.video(name), note.key)
 
 
 def _merge(turn: Turn, stranger: Video, video_id: str) -> None:

@@ -58,8 +58,10 @@ def _went_another_way(turn: Turn, command: Command) -> bool:
         return leg is None or attempts.handover_id(plan, command.video_id, leg) != command.command_id
     if command.kind == "look_up_slot":
         return leg is None or not leg.is_unanswered or _question_id(command.video_id, leg) != command.command_id
-    # To unschedule it is undone by a newer try on the same account.
-    return leg is not None and leg.bundle_id == command.bundle_id
+    if command.kind == "unschedule_video":
+        # A newer try on the same account is not to be taken away again.
+        return leg is not None and leg.bundle_id == command.bundle_id
+    return False
 
 
 def _question_id(video_id: str, leg: Leg) -> str:

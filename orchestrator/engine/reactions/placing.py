@@ -130,12 +130,13 @@ def move(
         wait(turn, video, f"{why}; {shut}", answers, {})
         return
     choice = choose(turn, video, plan, to=to)
+    market = market_of(turn, _place(plan)) if plan.legs or to is not None else None
+    candidates = _candidates(turn, choice, market)
     if choice.bundle_id is None or choice.day is None:
         if leg is not None:
             leave(turn, video, plan, leg, why, answers)
-        wait(turn, video, f"{why}; {choice.reason}", answers, _candidates(turn, choice, market_of(turn, _place(plan))))
+        wait(turn, video, f"{why}; {choice.reason}", answers, candidates)
         return
-    candidates = _candidates(turn, choice, market_of(turn, _place(plan)))
     last = plan.legs[-1].bundle_id if plan.legs else None
     if leg is not None:
         leave(turn, video, plan, leg, why, answers)
@@ -164,7 +165,7 @@ def choose(turn: Turn, video: Video, plan: Plan, *, to: str | None = None) -> Ch
     wish = wish_of(video.video_id, plan)
     market = market_of(turn, (wish.country, wish.platform))
     if not plan.legs and to is None:
-        return market.place(wish, keep=OF_A_REROUTE)
+        return market.place(wish, keep=OF_A_PLAN)
     policy = turn.rules.at(wish.country, wish.platform)
     today = turn.now.astimezone(policy.zone(wish.country)).date()
     original = _day(plan.original_day) or wish.day or wish.starts or today
@@ -190,7 +191,7 @@ def _candidates(turn: Turn, choice: Choice, market: Market | None) -> dict[str, 
     if market is None:
         return {"judged": None, "own": own, "counts": counts}
     why: dict[str, list[str]] = {}
-    for verdict in market.shared():
+    for verdict in market.shared()[:OF_A_REROUTE]:
         why.setdefault(verdict.why, []).append(verdict.bundle_id)
     if not why:
         return {"judged": None, "own": own, "counts": counts}
@@ -239,8 +240,11 @@ def moves_on(turn: Turn, video: Video, plan: Plan, leg: Leg) -> bool:
     wish = plan.wish
     policy = turn.rules.at(wish["country"], wish["platform"])
     today = turn.now.astimezone(policy.zone(wish["country"])).date()
+    bundle = turn.desk.bundle(leg.bundle_id)
+    is_new = bundle is not None and not bundle.delivered
+    lead = timedelta(days=policy.posting.lead_new if is_new else policy.posting.lead_existing)
     # A further try is for the slot that TokPortal has already, as long as its window is open.
-    earliest = today + timedelta(days=policy.posting.lead_existing) if leg.tries == 1 else today - timedelta(days=1)
+    earliest = today + lead if leg.tries == 1 else today - timedelta(days=1)
     if date.fromisoformat(leg.target_day) >= earliest:
         return False
     market = market_of(turn, (wish["country"], wish["platform"]))

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.desk import ContentEntry, content_name, slice_after
-from orchestrator.domain.facts import Fact, Key, MetricsUpdated, Note
+from orchestrator.domain.facts import Key, Note
 from orchestrator.domain.video import Leg, Plan, Video
 from orchestrator.engine.reactions import gates, placing, reviews
 from orchestrator.engine.reactions.attempts import abandon, ask, file, handover_id, hold, leave, plan_of, retry
@@ -97,19 +97,19 @@ def _act(turn: Turn, video: Video, plan: Plan) -> tuple[bool, datetime | None]:
     return True, None
 
 
-def on_news(turn: Turn, video: Video, kind: type[Fact], event_id: str) -> None:
-    """A fact was recorded about a video of ours."""
-    if kind is MetricsUpdated:
+def on_news(turn: Turn, video: Video, key: Key) -> None:
+    """The fact with this key was recorded about a video of ours."""
+    note = next((note for note in reversed(video.notes) if note.key == key), None)
+    if note is None:  # Of metrics only the newest are remembered.
         return
     plan = plan_of(video)
-    note = next(note for note in reversed(video.notes) if note.event_id == event_id and note.name == kind.__name__)
     video_id = video.video_id
     about = {"video_id": video_id, "bundle_id": note.bundle_id, "campaign_id": plan.wish["campaign_id"]}
     carrier = next((leg for leg in plan.legs if leg.bundle_id == note.bundle_id), None)
     if carrier is None and note in plan.elsewhere:
         text = f"{note.name} of video {video_id} came from {note.bundle_id}, which never carried it"
         turn.alert("wrong_bundle", text, once=f"{video_id}:{note.bundle_id}", **about)
-    elif carrier is not None and carrier.left and note.name in FACTS_OF_LIFE and _is_alive(turn, carrier, note):
+    elif carrier is not None and carrier.left and _is_alive(turn, carrier, note):
         live = plan.live
         is_waiting = plan.end == "waiting"
         text = f"{note.name} on {note.bundle_id}, which video {video_id} was taken from"
@@ -120,12 +120,15 @@ def on_news(turn: Turn, video: Video, kind: type[Fact], event_id: str) -> None:
         turn.alert("corrections", f"corrections were requested for video {video_id}", once=note.event_id, **about)
     elif note.name in ("NotRecommended", "AiLabeled", "SoundRestricted"):
         turn.alert("flagged", f"{note.name}: video {video_id} on {note.bundle_id}", once=note.event_id, **about)
-    consider(turn, video_id)
+    if note.name != "MetricsUpdated":
+        consider(turn, video_id)
 
 
 def _is_alive(turn: Turn, leg: Leg, note: Note) -> bool:
     """Whether the fact is a sign of life after the failure or the ban for which the attempt was given up."""
-    ends = [fact.key for fact in leg.facts if fact.name == "PostFailed"]
+    if note.name not in FACTS_OF_LIFE and not recovery.is_to_be_tried_again(note):
+        return False
+    ends = [fact.key for fact in leg.facts if fact.name == "PostFailed" and not recovery.is_to_be_tried_again(fact)]
     bundle = turn.desk.bundle(leg.bundle_id)
     if bundle is not None and bundle.ban is not None:
         ends.append(bundle.ban)
