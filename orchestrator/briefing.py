@@ -3,7 +3,9 @@ settings."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -25,15 +27,20 @@ POLICIES = "policies.yaml"
 CAMPAIGNS = "campaigns"
 
 
-def brief(database: Database, mode: str, config_dir: Path, clock: Clock) -> None:
-    """Journals what the engine does not know yet. What cannot be used is refused here: what is in force stays."""
+def brief(
+    database: Database, mode: str, config_dir: Path, clock: Clock, environment: Callable[[str], object | None]
+) -> None:
+    """Journals what the engine does not know yet. Policies that cannot be used are journalled too, so that the refusal
+    is on record and people are told; what is in force stays."""
     known = service_of(database)
     messages = []
     if known.mode != mode:
         messages.append(_order({"command": "mode", "mode": mode}, clock))
-    text = read_policies(config_dir)
+    text, is_usable = read_policies(config_dir, environment)
     if text is not None and text != known.policies:
-        messages.append(_order({"command": "policies.apply", "text": text}, clock))
+        # One that is refused is refused once, however often the service starts.
+        once = None if is_usable else f"policies:{hashlib.sha256(text.encode()).hexdigest()}"
+        messages.append(_order({"command": "policies.apply", "text": text}, clock, once))
     messages += _campaigns(database, config_dir, clock)
     if messages:
         journal = Journal(database)
@@ -50,13 +57,13 @@ def service_of(database: Database) -> ServiceEntry:
         return read_service(connection.execute(query).scalar_one_or_none())
 
 
-def read_policies(config_dir: Path) -> str | None:
-    """The text of the policies file; None if there is none that can be used, which is logged."""
+def read_policies(config_dir: Path, environment: Callable[[str], object | None]) -> tuple[str | None, bool]:
+    """The text of the policies file, and whether it can be used; why not is logged. None if it cannot even be read."""
     path = config_dir / POLICIES
     try:
         if path.stat().st_size > LARGEST:
             logger.error("%s is larger than %d KiB: the policies in force stay", path, LARGEST // 1024)
-            return None
+            return None, False
         text = path.read_text(encoding="utf-8")
         policies = parse(text)
     except FileNotFoundError:
@@ -67,11 +74,12 @@ def read_policies(config_dir: Path) -> str | None:
         for problem in error.problems:
             logger.error("%s:%s", path, problem)
         logger.error("%s has %d errors: the policies in force stay", path, len(error.problems))
+        return text, False
     else:
-        for warning in policies.warnings:
+        for warning in (*policies.warnings, *policies.unheard(environment)):
             logger.warning("%s:%s", path, warning)
-        return text
-    return None
+        return text, True
+    return None, False
 
 
 def _campaigns(database: Database, config_dir: Path, clock: Clock) -> list[Message]:

@@ -97,7 +97,6 @@ class MarketEntry(msgspec.Struct, omit_defaults=True):
     platform: str
     paused: str | None = None
     breaker: str | None = None
-    resumed_at: datetime | None = None
     bans: tuple[tuple[datetime, str], ...] = ()
     """When which account was banned, of late."""
     judged: tuple[str, int] | None = None

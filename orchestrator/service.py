@@ -112,14 +112,14 @@ def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], Non
     group_commit = GroupCommit([sys.executable, "-m", "orchestrator", "worker", JOURNAL], environment)
     supervisor = Supervisor(list(WORKERS), environment)
     door = build_door(settings, group_commit, clock)
-    brief(reads, str(settings.mode), settings.config_dir, clock)
+    _brief(reads, settings, clock)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         group_commit.start(loop)
         supervisor.start()
-        loop.add_signal_handler(signal.SIGHUP, _reload, settings, lambda: _brief(loop, reads, settings, clock))
+        loop.add_signal_handler(signal.SIGHUP, _reload, settings, lambda: _brief_again(loop, reads, settings, clock))
         ready()
         try:
             yield
@@ -174,12 +174,16 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _brief(loop: asyncio.AbstractEventLoop, database: Database, settings: Settings, clock: Clock) -> None:
+def _brief(database: Database, settings: Settings, clock: Clock) -> None:
+    brief(database, str(settings.mode), settings.config_dir, clock, settings.environment.get)
+
+
+def _brief_again(loop: asyncio.AbstractEventLoop, database: Database, settings: Settings, clock: Clock) -> None:
     def told(done: asyncio.Future[None]) -> None:
         if (error := done.exception()) is not None:
             logger.error("the policies could not be read again: %s", str(error).partition("\n")[0])
 
-    again = loop.run_in_executor(None, brief, database, str(settings.mode), settings.config_dir, clock)
+    again = loop.run_in_executor(None, _brief, database, settings, clock)
     again.add_done_callback(told)
 
 

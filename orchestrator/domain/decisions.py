@@ -299,6 +299,13 @@ class ServiceResumed(Ours):
     TOPIC = "ServiceResumed"
 
 
+class CommandSettled(Ours):
+    """A person had a command tried again, discarded or approved. `data`: `order` (retry, discard or approve),
+    `command_id`, `what` it does, `price`."""
+
+    TOPIC = "CommandSettled"
+
+
 class CommandRefused(Ours):
     """The rules forbade what a person ordered. `data`: `command`."""
 

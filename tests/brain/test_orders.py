@@ -6,7 +6,14 @@ from datetime import timedelta
 
 import pytest
 
-from orchestrator.domain.decisions import CommandRefused, Merged, Reviewed, VideoRerouted, VideoRetried
+from orchestrator.domain.decisions import (
+    CommandRefused,
+    CommandSettled,
+    Merged,
+    Reviewed,
+    VideoRerouted,
+    VideoRetried,
+)
 from tests.brain.stage import POLICIES, Make, Stage, campaign
 from tests.brain.test_recovery import failed, placed, states
 
@@ -146,6 +153,26 @@ def test_an_appeal_that_nobody_can_read_asks_for_a_review_which_a_person_answers
     assert stage.bundle("b1").holds == ("suspended",)
     (reviewed,) = stage.events(Reviewed)
     assert reviewed.data["up_to"] is not None
+
+
+def test_who_approved_what_costs_credits_is_in_the_history(make: Make) -> None:
+    stage = make(policies="defaults: {warming: {terms: [a1, b2, c3]}}")
+    stage.article("bundle.created", "b1")
+    stage.article("bundle.ready", "b1")
+    (command,) = stage.commands(kind="start_warming")
+    order = {"command": "command.approve", "command_id": command["command_id"], "reason": "launch"}
+    assert stage.order(order, name="zoe") == ("applied", None)
+    (settled,) = stage.events(CommandSettled)
+    assert (settled.originator_id, settled.reason) == ("bundle:b1", "launch")
+    assert settled.actor == {"kind": "person", "name": "zoe"}
+    assert settled.data == {
+        "order": "approve",
+        "command_id": command["command_id"],
+        "what": "start_warming",
+        "price": 15,
+    }
+    assert stage.order(order) == ("refused", "a command that is pending cannot be approved")
+    assert [event.originator_id for event in stage.events(CommandRefused)] == ["bundle:b1"]
 
 
 def test_the_global_pause_lets_nothing_go_and_goes_on_where_it_stopped(make: Make) -> None:

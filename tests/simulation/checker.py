@@ -211,7 +211,7 @@ class Checker:
             check(3, is_over, f"{name} is handed to {leg.bundle_id} while {earlier.bundle_id} may still post it")
         place = (video.wish["country"], video.wish["platform"])
         check(4, place not in self.closed, f"{name} is handed over while its market is closed")
-        leg.sent = True
+        leg.sent, leg.over = True, False
 
     # What bundles are.
 

@@ -16,7 +16,7 @@ from orchestrator import briefing
 from orchestrator.briefing import brief, service_of
 from orchestrator.clock import Clock
 from orchestrator.database import Database
-from orchestrator.database.tables import journal
+from orchestrator.database.tables import journal, outbox
 from orchestrator.engine import Engine
 from tests.brain.stage import POLICIES, campaign
 
@@ -42,7 +42,7 @@ class House:
         """The commands that were journalled."""
         with self.database.read() as connection:
             last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(journal.c.seq), 0))).scalar_one()
-        brief(self.database, mode, self.folder, Still())
+        brief(self.database, mode, self.folder, Still(), {"OPS_ALERT_URL": "json://127.0.0.1"}.get)
         worker = Engine(self.database)
         while engine and worker.step():
             pass
@@ -92,17 +92,31 @@ def test_started_again_before_the_engine_worked_each_campaign_is_drafted_once(ho
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("defaults: {posting: {per_day: 9}}", "per_day"), ("x" * 600_000, "larger than 512 KiB")]
+    ("text", "told", "said"),
+    [
+        ("defaults: {posting: {per_day: 9}}", ["policies.apply"], "per_day"),
+        ("x" * 600_000, [], "larger than 512 KiB"),
+    ],
 )
 def test_policies_that_cannot_be_used_leave_those_in_force(
-    house: House, text: str, said: str, caplog: pytest.LogCaptureFixture
+    house: House, text: str, told: list[str], said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     house.start()
     house.write("policies.yaml", text)
 
+    assert house.start() == told
     assert house.start() == []
     assert service_of(house.database).policies == POLICIES
     assert said in caplog.text
+
+
+def test_people_are_told_of_policies_that_are_refused(house: House) -> None:
+    house.start()
+    house.write("policies.yaml", "defaults: {posting: {per_day: 9}}")
+    house.start()
+    with house.database.read() as connection:
+        bodies = connection.execute(sa.select(outbox.c.body).where(outbox.c.kind == "alert")).scalars().all()
+    assert [json.loads(body)["alert"] for body in bodies] == ["policies_refused"]
 
 
 def test_without_policies_nothing_is_in_force_and_it_says_so(house: House, caplog: pytest.LogCaptureFixture) -> None:

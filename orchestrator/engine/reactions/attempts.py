@@ -178,7 +178,7 @@ def ask(turn: Turn, video: Video, leg: Leg, why: str, answers: Key | None, **act
     about = _about(video, plan, leg.bundle_id)
     body = {"external_ref": video.video_id, "bundle_id": leg.bundle_id, "free_it": True}
     turn.command("look_up_slot", name, body, held=gates.sending(turn), **about)
-    if leg.asked == 0:
+    if leg.asked == 0 and not actor:
         kind = "stuck" if leg.state in ("uploading", "uploaded", "failed") else "missed"
         turn.alert(kind, f"video {video.video_id} ({plan.wish['ref']}) on {leg.bundle_id}: {why}", **about)
 

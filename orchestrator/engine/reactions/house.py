@@ -19,7 +19,9 @@ def apply_policies(turn: Turn, text: str) -> str | None:
         policies = parse(text)
     except Refused as error:
         first = error.problems[0]
-        return f"{len(error.problems)} errors, the first in line {first.line}: {first.key}: {first.message}"
+        why = f"{len(error.problems)} errors, the first in line {first.line}: {first.key}: {first.message}"
+        turn.alert("policies_refused", f"policies are refused, those in force stay: {why}")
+        return why
     entry = turn.desk.service()
     if entry.policies == text:
         return None

@@ -262,7 +262,7 @@ def _market(turn: Turn, what: str, country: str, platform: str | None, reason: s
                 platform=place[1],
                 breaker=entry.breaker is not None,
             )
-            entry = msgspec.structs.replace(entry, paused=None, breaker=None, bans=(), resumed_at=turn.now)
+            entry = msgspec.structs.replace(entry, paused=None, breaker=None, bans=())
             turn.work("place", country=place[0], platform=place[1])
         done = True
         turn.desk.put("market", market_name(*place), entry)

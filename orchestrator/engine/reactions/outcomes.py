@@ -7,7 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.desk import ApprovalEntry
-from orchestrator.domain.decisions import HandoverRefused, HandoverStarted, SlotAnswered
+from orchestrator.domain.bundle import Bundle
+from orchestrator.domain.decisions import (
+    CommandRefused,
+    CommandSettled,
+    HandoverRefused,
+    HandoverStarted,
+    SlotAnswered,
+)
 from orchestrator.domain.facts import API, KINDS
 from orchestrator.domain.video import Leg, Video
 from orchestrator.engine.reactions import attempts, bundles, gates, joins, placing, videos
@@ -221,6 +228,37 @@ def settle(turn: Turn, what: str, name: str, reason: str | None) -> str | None:
     command = turn.commands([name]).get(name)
     if command is None:
         return f"there is no command {name!r}"
+    subject = _subject(turn, command)
+    refusal = _settle(turn, what, command, reason)
+    if subject is None:
+        return refusal
+    if refusal is not None:
+        turn.record(subject, CommandRefused, reason=refusal, actor=turn.person, command=f"command.{what}")
+        return refusal
+    turn.record(
+        subject,
+        CommandSettled,
+        reason=reason,
+        actor=turn.person,
+        order=what,
+        command_id=name,
+        what=command.kind,
+        price=command.price,
+    )
+    return None
+
+
+def _subject(turn: Turn, command: Command) -> Video | Bundle | None:
+    """Whose history tells what was ordered about the command."""
+    if command.video_id is not None and turn.is_ours(command.video_id):
+        return turn.video(command.video_id)
+    if command.bundle_id is not None and turn.desk.bundle(command.bundle_id) is not None:
+        return turn.bundle(command.bundle_id)
+    return None
+
+
+def _settle(turn: Turn, what: str, command: Command, reason: str | None) -> str | None:
+    name = command.command_id
     possible = {"retry": ("dead", "unknown"), "discard": ("held", "pending", "dead", "unknown"), "approve": ("held",)}
     if command.status not in possible[what]:
         return f"a command that is {command.status} cannot be {_PAST[what]}"
