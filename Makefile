@@ -10,11 +10,11 @@ COMPILE = .venv-lock/bin/uv pip compile pyproject.toml --quiet --universal --pyt
 	--no-header --no-emit-index-url --no-emit-find-links $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench lock clean
+.PHONY: help run test lint bench simulate examples lock clean
 .DELETE_ON_ERROR:
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # A .env file counts as set too: the service reads it, and what the environment says would win over it.
 run: $(VENV)/.runtime  ## start the service on http://127.0.0.1:8080 (a sandbox world unless a TokPortal key or a mode is set)
@@ -34,6 +34,15 @@ lint: $(VENV)/.dev  ## check style, types and the direction of imports
 
 bench: $(VENV)/.dev  ## measure
 	@$(VENV)/bin/python -m bench
+
+# A world of its own for each seed: `make simulate SEEDS=7`, or a range of them.
+SEEDS ?= 0-999
+
+simulate: $(VENV)/.dev  ## run simulated worlds (SEEDS=0-999) and check what must always hold
+	@$(VENV)/bin/python -m tests.simulation $(SEEDS)
+
+examples: $(VENV)/.dev  ## write the examples of docs/policies.md anew
+	@$(VENV)/bin/python -m tests.examples
 
 lock: .venv-lock/.done  ## work out requirements.lock and requirements-dev.lock again from pyproject.toml
 	$(COMPILE) --group build --output-file requirements.lock

@@ -54,6 +54,8 @@ class LegEntry(msgspec.Struct, array_like=True):
     booked: bool
     """Whether it takes room on its day."""
     open: bool
+    account: str
+    """Whose it was when it was placed: a remake gives the bundle another account."""
 
 
 class VideoEntry(msgspec.Struct, omit_defaults=True):
@@ -70,6 +72,8 @@ class VideoEntry(msgspec.Struct, omit_defaults=True):
     with_vendor: bool = False
     held: bool = False
     legs: tuple[LegEntry, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    """Bundles that reported it and never got it from us."""
 
     @property
     def place(self) -> Place:
@@ -371,10 +375,12 @@ class Desk:
             self._list(video)
 
     def _list(self, entry: VideoEntry) -> None:
+        for account in self._carriers(entry):
+            self.ledger.mark_content(account, entry.campaign_id, entry.ref)
+        for bundle_id in self._bundles_with(entry):
+            self._carried_by[bundle_id].add(entry.video_id)
         for leg in entry.legs:
             account = self.account_of(leg.bundle_id)
-            self._carried_by[leg.bundle_id].add(entry.video_id)
-            self.ledger.mark_content(account, entry.campaign_id, entry.ref)
             if leg.booked:
                 self.ledger.book(
                     account, date.fromisoformat(leg.day), entry.campaign_id, entry.target, is_open=leg.open
@@ -387,11 +393,22 @@ class Desk:
         if entry.is_open:
             self._open_of_campaign[entry.campaign_id].add(entry.video_id)
 
+    def _carriers(self, entry: VideoEntry) -> set[str]:
+        """The accounts that have, or had, its content."""
+        now = {self.account_of(bundle_id) for bundle_id in self._bundles_with(entry)}
+        return now | {leg.account for leg in entry.legs}
+
+    @staticmethod
+    def _bundles_with(entry: VideoEntry) -> set[str]:
+        return {*(leg.bundle_id for leg in entry.legs), *entry.elsewhere}
+
     def _unlist(self, entry: VideoEntry) -> None:
+        for account in self._carriers(entry):
+            self.ledger.unmark_content(account, entry.campaign_id, entry.ref)
+        for bundle_id in self._bundles_with(entry):
+            self._carried_by[bundle_id].discard(entry.video_id)
         for leg in entry.legs:
             account = self.account_of(leg.bundle_id)
-            self._carried_by[leg.bundle_id].discard(entry.video_id)
-            self.ledger.unmark_content(account, entry.campaign_id, entry.ref)
             if leg.booked:
                 self.ledger.unbook(
                     account, date.fromisoformat(leg.day), entry.campaign_id, entry.target, is_open=leg.open

@@ -67,7 +67,8 @@ class Draft:
 
 
 def existing_accounts(desk: Desk, policies: Policies, spec: CampaignSpec) -> dict[str, int]:
-    """How many accounts of the campaign's group there are in each of its markets, ready or not."""
+    """How many accounts of the campaign's group there are in each of its markets, ready or not, but for those that are
+    kept free as backups."""
     found: dict[str, int] = {}
     for target in spec.targets:
         if target.country is None or target.platform is None:
@@ -75,10 +76,12 @@ def existing_accounts(desk: Desk, policies: Policies, spec: CampaignSpec) -> dic
         name = f"{target.country}:{target.platform}"
         if name in found:
             continue
+        reserved = policies.reserved(target.country, target.platform)
         accounts = {
             desk.account_of(entry.bundle_id)
             for entry in desk.bundles_at((target.country, target.platform))
             if policies.group_of(entry.bundle_id) == spec.group
+            and entry.bundle_id not in reserved
             and entry.state != "banned"
             and "closed" not in entry.holds
         }

@@ -147,6 +147,8 @@ def _values(
     name: str, row: Row, view: VideoView, wish: Mapping[str, Any] | None, merged: str | None
 ) -> tuple[Any, ...]:
     shown = next((attempt for attempt in view.attempts if attempt.bundle_id == view.bundle_id), None)
+    if shown is None and view.attempts:
+        shown = view.attempts[-1]
     metrics = None
     if view.metrics is not None:
         metrics = _json({**view.metrics, "as_of": iso(view.metrics["as_of"])}).decode()
@@ -164,6 +166,6 @@ def _values(
         metrics,
         memo.encode(row.notes, row.steps),
         *(wish.get(key) or None for key in ("campaign_id", "ref", "country", "platform", "group")),
-        (shown or view.attempts[-1]).target_day if view.attempts else None,
+        shown.target_day if shown is not None else None,
         merged,
     )

@@ -142,6 +142,8 @@ class Leg:
     """Why TokPortal is asked whether it can still post it."""
     asked: int = 0
     asked_at: datetime | None = None
+    is_free: bool = False
+    """Whether TokPortal answered that it took its slot back."""
     is_unanswered: bool = False
     """Whether TokPortal was asked, and has not answered yet."""
     released: bool = False
@@ -247,14 +249,14 @@ class Plan:
         elif name == "AttemptCancelled":
             leg.left, leg.left_at, leg.questioned = True, step.at, None
         elif name == "HandoverStarted":
-            leg.sent = detail["command_id"]
+            leg.sent, leg.is_free = detail["command_id"], False
         elif name == "HandoverRefused":
             leg.sent = None
         elif name == "SlotQuestioned":
             leg.questioned, leg.asked, leg.asked_at = detail["why"], leg.asked + 1, step.at
             leg.is_unanswered = True
         elif name == "SlotAnswered":
-            leg.is_unanswered = False
+            leg.is_unanswered, leg.is_free = False, detail["slot"] == "free"
 
     @property
     def live(self) -> Leg | None:
@@ -329,7 +331,7 @@ def _ours(notes: Sequence[Note], plan: Plan) -> VideoView:
     if plan.held is not None:
         flags.add("held")
     live = plan.live
-    bundle_id = plan.legs[-1].bundle_id if plan.legs else None
+    bundle_id = plan.legs[-1].bundle_id if plan.legs and plan.end != "waiting" else None
     if posts:
         bundle_id = posts[0].bundle_id
     elif live is not None:

@@ -27,6 +27,7 @@ LONGEST = timedelta(days=366)
 HOLDS = ("closed", "suspended", "uncovered", "needs_review", "paused")
 
 MORE_LOADED = "eligible, but more loaded"
+LATER_LISTED = "eligible, but later in the list"
 NOT_PLANNED = "eligible, but not as planned"
 CAP = "cap reached"
 
@@ -514,7 +515,8 @@ class Market:
             return self._nobody(passed, _count(passed) + unfit, keep)
         found.sort(key=lambda item: item[0])
         _, chosen, taken = found[0]
-        rest = [Verdict(other.bundle_id, self._check_day(other, taken) or MORE_LOADED) for _, other, _ in found[1:]]
+        second = LATER_LISTED if in_order else MORE_LOADED
+        rest = [Verdict(other.bundle_id, self._check_day(other, taken) or second) for _, other, _ in found[1:]]
         how = "first in the list of backups" if in_order else "least loaded" if only is None else "named by a person"
         others = [*rest, *passed]
         return _chosen(chosen, taken, how, others, _count(others) + unfit, keep)
@@ -584,7 +586,7 @@ def _kind(why: str) -> str:
     if why.startswith("cap "):
         return CAP
     if why.startswith("already has "):
-        return "already has it"
+        return "have it already"
     return why.partition(":")[0] if "too soon:" in why or why.startswith("too late:") else why
 
 

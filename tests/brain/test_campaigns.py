@@ -120,7 +120,7 @@ def test_the_start_checks_again_and_reports_what_moved(make: Make) -> None:
         {"video_id": third, "from": ["b3", "2026-11-24"], "to": None},
     ]
     assert [(item["video_id"], item["reason"]) for item in placed.data["unmet"]] == [
-        (third, "nobody of 3 qualifies: 2 already has it, 1 paused")
+        (third, "nobody of 3 qualifies: 2 have it already, 1 paused")
     ]
     assert "unmet" in stage.alerts()
 

@@ -151,3 +151,30 @@ def test_many_that_wait_are_placed_slice_by_slice(make: Make, monkeypatch: pytes
     stage.warm("b1", days_ago=1)
     days = sorted(stage.video(video).attempts[0].target_day or "" for video in stage.video_ids(spec))
     assert days == [f"2026-11-{day}" for day in range(24, 29)]
+
+
+def test_an_account_that_reported_the_content_from_nowhere_gets_it_no_second_time(make: Make) -> None:
+    stage = make()
+    stage.warm("b1")
+    stage.article("bundle.created", "b2", at=stage.now - timedelta(days=2))
+    spec = stage.campaign(campaign(targets="[{country: US, platform: tiktok, accounts: 2}]"))
+    first, second = sorted(stage.video_ids(spec)[:2], key=lambda name: stage.video(name).state)
+    assert (stage.video(first).state, stage.video(second).state) == ("planned", "waiting")
+    stage.article("video.upload_started", "b2", video_id=first)
+    stage.warm("b2", days_ago=1)
+    assert stage.video(second).state == "waiting"
+
+
+def test_the_account_that_had_the_content_before_a_remake_gets_it_no_second_time(make: Make) -> None:
+    stage = make()
+    stage.warm("b1")
+    stage.public("account.finalized", bundle_id="b1", saved_account_id="acc_1", at=stage.now - timedelta(days=9))
+    stage.article("bundle.created", "b2", at=stage.now - timedelta(days=2))
+    spec = stage.campaign(campaign(targets="[{country: US, platform: tiktok, accounts: 2}]"))
+    first, second = sorted(stage.video_ids(spec)[:2], key=lambda name: stage.video(name).state)
+    assert stage.video(first).bundle_id == "b1"
+    stage.public("account.remade", bundle_id="b1", saved_account_id="acc_9")
+    stage.public("account.finalized", bundle_id="b2", saved_account_id="acc_1", at=stage.now - timedelta(days=1))
+    stage.warm("b2", days_ago=1)
+    assert stage.bundle("b2").postable
+    assert stage.video(second).state == "waiting"

@@ -108,7 +108,7 @@ def test_content_is_never_twice_on_one_account() -> None:
     ledger.mark_content("acc_1", "spring", "teaser-1")
     there = [bundle("b1", account="acc_1"), bundle("b2", account="acc_1")]
     first, other = placed(there, wish(), wish("teaser-2"), ledger=ledger)
-    assert first.reason == "nobody of 2 qualifies: 2 already has it"
+    assert first.reason == "nobody of 2 qualifies: 2 have it already"
     assert verdicts(first) == {"b1": "already has teaser-1", "b2": "already has teaser-1"}
     assert other.bundle_id == "b1"
 

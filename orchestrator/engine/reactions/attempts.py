@@ -49,7 +49,11 @@ def file(turn: Turn, video_id: str, plan: Plan) -> None:
         bundle_id=live.bundle_id if live is not None else None,
         with_vendor=live is not None and live.is_with_vendor,
         held=plan.held is not None,
-        legs=tuple(LegEntry(leg.bundle_id, leg.target_day, leg.state != "cancelled", leg is live) for leg in plan.legs),
+        legs=tuple(
+            LegEntry(leg.bundle_id, leg.target_day, leg.state != "cancelled", leg is live, leg.account)
+            for leg in plan.legs
+        ),
+        elsewhere=tuple(sorted({str(note.bundle_id) for note in plan.elsewhere})),
     )
     turn.desk.put("video", video_id, entry)
     if before is not None and _rooms(before) - _rooms(entry) and turn.desk.waiting_at(entry.place):
@@ -79,7 +83,8 @@ def leave(turn: Turn, video: Video, plan: Plan, leg: Leg, why: str, answers: Key
             why,
             of=("pending", "held"),
         )
-    if leg.is_with_vendor and leg.posted is None and not recovery.is_over(leg, turn.desk.state_of(leg.bundle_id)):
+    is_over = leg.is_free or recovery.is_over(leg, turn.desk.state_of(leg.bundle_id))
+    if leg.is_with_vendor and leg.posted is None and not is_over:
         turn.command(
             "unschedule_video",
             command_id("unschedule", video.video_id, leg.number, leg.tries),

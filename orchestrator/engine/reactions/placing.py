@@ -175,7 +175,7 @@ def choose(turn: Turn, video: Video, plan: Plan, *, to: str | None = None) -> Ch
         why = (
             "failed this video before" if leg.failure is not None or leg.state == "failed" else "had this video before"
         )
-        excluded[turn.desk.account_of(leg.bundle_id)] = why
+        excluded[turn.desk.account_of(leg.bundle_id)] = excluded[leg.account] = why
     for note in plan.elsewhere:
         excluded.setdefault(turn.desk.account_of(str(note.bundle_id)), "reported this video before")
     return market.reroute(
