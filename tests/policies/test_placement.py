@@ -357,7 +357,7 @@ def test_backups_are_taken_in_the_order_of_the_list_where_the_policy_says_so() -
     rules = "countries: {US: {reroute: {backups: [b4, b3], choose: listed_order}}}"
     assert verdicts(moved(bundle("b3"), bundle("b4"), policies=rules)) == {
         "b4": "chosen: first in the list of backups",
-        "b3": "eligible, but more loaded",
+        "b3": "eligible, but later in the list",
     }
     full = booked(*[("b4", TUESDAY)] * 3)
     choice = moved(bundle("b3"), bundle("b4"), policies=rules, ledger=full)
