@@ -11,6 +11,7 @@ from os import cpu_count
 
 from bench import brain, measure
 from bench.stage import BACKENDS, Databases, Server, databases
+from orchestrator.worker import tune_collector
 
 PARTS = ("acceptance", "engine", "visibility", "planning", "bans")
 
@@ -71,6 +72,7 @@ def acceptance(sources: dict[str, Databases], rounds: int, webhooks: int) -> Non
 
 
 def engine(sources: dict[str, Databases], rounds: int, messages: int) -> None:
+    tune_collector()  # As the workers do.
     print(f"\nEngine and projections, {messages:,} messages, median of {rounds} turns")
     rates: dict[str, list[tuple[float, float]]] = {backend: [] for backend in BACKENDS}
     for _ in range(rounds):

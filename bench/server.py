@@ -17,7 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from orchestrator.briefing import brief
 from orchestrator.clock import RealClock
+from orchestrator.database import Database
 from orchestrator.http_protocol import PunctualProtocol
 from orchestrator.journal.group_commit import GroupCommit
 from orchestrator.service import Front, build_door
@@ -29,6 +31,10 @@ from orchestrator.worker import JOURNAL, WORKERS, tune_collector
 
 def main(port: int, *, working: bool) -> None:
     settings = Settings.load(os.environ, Path.cwd())
+    clock = RealClock()
+    database = Database(settings.database_url.reveal(), connections=1)
+    brief(database, "observe", settings.config_dir, clock, settings.environment.get)
+    database.close()
     group_commit = GroupCommit([sys.executable, "-m", "orchestrator", "worker", JOURNAL])
     supervisor = Supervisor(list(WORKERS) if working else [], {})
     verifier = Verifier([secret.reveal() for secret in settings.webhook_secrets])
@@ -50,7 +56,7 @@ def main(port: int, *, working: bool) -> None:
     app = Starlette(routes=[Route("/bare", bare, methods=["POST"])], lifespan=lifespan)
     tune_collector()
     uvicorn.run(
-        Front(build_door(settings, group_commit, RealClock()), app),
+        Front(build_door(settings, group_commit, clock), app),
         port=port,
         http=PunctualProtocol,
         loop="uvloop",

@@ -295,6 +295,10 @@ class Desk:
         found: JoinEntry | None = self._entries["join"].get(vendor_id)
         return found or JoinEntry(vendor_id)
 
+    def is_unheard(self, vendor_id: str) -> bool:
+        """Whether nothing tells whom this video id of TokPortal's may stand for."""
+        return vendor_id not in self._entries["join"] and not self._slots_of.get(vendor_id)
+
     def slot(self, name: str) -> JoinEntry:
         """What a slot stood for."""
         found: JoinEntry | None = self._entries["slot"].get(name)

@@ -51,6 +51,12 @@ class LoadedAggregates:
                 aggregate = event.mutate(aggregate)
             self._kept[key] = aggregate
 
+    def is_at_hand(self, key: str) -> bool:
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return True
+        return False
+
     def bundle(self, bundle_id: str, message_id: str, now: datetime) -> Bundle:
         key = Bundle.key(bundle_id)
         found: Bundle = self._kept.get(key) or Bundle.register(bundle_id, message_id=message_id, now=now)

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -38,7 +37,7 @@ from orchestrator.timers import Timers
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH = 500
+MAX_BATCH = 1000
 CONFLICT_TRIES = 5
 CLAIMING = frozenset({APPLIED, UNRECOGNISED})
 
@@ -332,8 +331,7 @@ class Engine:
             for mark in batch.again:
                 self._inbox.remark(connection, mark)
             self._outbox.add(connection, list(follow.commands.values()))
-            for (status, reason, of), moves in groupby(follow.moves, key=lambda move: move[1:]):
-                self._outbox.change(connection, [move[0] for move in moves], status, reason, of)
+            self._outbox.change(connection, follow.moves)
             self._timers.apply(
                 connection,
                 {name: timer for name, timer in follow.timers.items() if timer is not None},

@@ -25,7 +25,7 @@ from orchestrator.domain.video import Video, is_ours
 from orchestrator.engine.aggregates import LoadedAggregates
 from orchestrator.journal.inbox import Taken
 from orchestrator.journal.journal import LIVE, TIMER, WORK, Message
-from orchestrator.outbox import Command, Outbox
+from orchestrator.outbox import Command, Move, Outbox
 from orchestrator.policies.placement import Market as Market_
 from orchestrator.policies.schema import Policies
 
@@ -52,8 +52,7 @@ class Follow:
     """What follows from the messages of a batch, besides events."""
 
     commands: dict[str, Command] = field(default_factory=dict)
-    moves: list[tuple[str, str, str | None, tuple[str, ...]]] = field(default_factory=list)
-    """Commands that change their status: id, status, reason, and the statuses from which."""
+    moves: list[Move] = field(default_factory=list)
     timers: dict[str, tuple[int, dict[str, Any]] | None] = field(default_factory=dict)
     """Timers that are set (microseconds, body), or cancelled."""
     works: list[Message] = field(default_factory=list)
@@ -117,33 +116,37 @@ class Turn:
         """Reads aggregates that will be needed, many in one query."""
         self._aggregates.load(self._connection, keys)
 
+    def _have(self, key: str) -> None:
+        if not self._aggregates.is_at_hand(key):
+            self.load([key])
+
     def bundle(self, bundle_id: str) -> Bundle:
-        self.load([Bundle.key(bundle_id)])
+        self._have(Bundle.key(bundle_id))
         return self._aggregates.bundle(bundle_id, self._cause, self.now)
 
     def account(self, saved_account_id: str) -> Account:
-        self.load([Account.key(saved_account_id)])
+        self._have(Account.key(saved_account_id))
         return self._aggregates.account(saved_account_id, self._cause, self.now)
 
     def video(self, video_id: str) -> Video:
-        self.load([Video.key(video_id)])
+        self._have(Video.key(video_id))
         return self._aggregates.video(video_id, self._cause, self.now)
 
     def known_video(self, video_id: str) -> Video | None:
-        self.load([Video.key(video_id)])
+        self._have(Video.key(video_id))
         found: Video | None = self._aggregates.known(Video.key(video_id))
         return found
 
     def campaign(self, campaign_id: str) -> Campaign:
-        self.load([Campaign.key(campaign_id)])
+        self._have(Campaign.key(campaign_id))
         return self._aggregates.campaign(campaign_id, self._cause, self.now)
 
     def market(self, country: str, platform: str) -> Market:
-        self.load([Market.key(country, platform)])
+        self._have(Market.key(country, platform))
         return self._aggregates.market(country, platform, self._cause, self.now)
 
     def service(self) -> Service:
-        self.load([Service.KEY])
+        self._have(Service.KEY)
         return self._aggregates.service(self._cause, self.now)
 
     def is_ours(self, video_id: str) -> bool:
@@ -232,7 +235,7 @@ class Turn:
 
     def move_command(self, command_id: str, status: str, reason: str | None, *, of: Iterable[str]) -> None:
         """Changes the status of a command that is in one of the statuses `of`."""
-        self._follow.moves.append((command_id, status, reason, tuple(of)))
+        self._follow.moves.append(Move(command_id, status, reason, tuple(of)))
 
     def commands(self, command_ids: Iterable[str]) -> dict[str, Command]:
         """Commands as they are now, what earlier messages of the batch did to them included."""
@@ -288,9 +291,11 @@ class Turn:
 
     def alert_hourly(self, kind: str, subject: str, text: str, **about: Any) -> None:
         """Tells people once in an hour of one subject."""
+        if self.policies is None:
+            return
         hour = self.now.replace(minute=0, second=0, microsecond=0)
         told = (kind, subject, hour)
-        if self.policies is None or told in self._told:
+        if told in self._told:
             return
         if len(self._told) >= TOLD:
             self._told.clear()

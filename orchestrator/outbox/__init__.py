@@ -1,5 +1,5 @@
 """Commands to TokPortal and alerts, as rows that are written in the engine's transactions."""
 
-from orchestrator.outbox.outbox import Command, Outbox
+from orchestrator.outbox.outbox import Command, Move, Outbox
 
-__all__ = ["Command", "Outbox"]
+__all__ = ["Command", "Move", "Outbox"]

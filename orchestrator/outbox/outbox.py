@@ -7,8 +7,9 @@ are the exception, since nothing is decided by them: whoever delivers them settl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -61,6 +62,19 @@ class Command(msgspec.Struct):
         return self.status == UNKNOWN or (self.attempts > 0 and self.last_error is None)
 
 
+class Move(NamedTuple):
+    """A command that is in one of the statuses `of` gets another one, for this reason."""
+
+    command_id: str
+    status: str
+    reason: str | None
+    of: tuple[str, ...]
+
+    @property
+    def is_another_try(self) -> bool:
+        return self.status == PENDING and self.of in ((DEAD,), (UNKNOWN,))
+
+
 COLUMNS = (
     "command_id",
     "seq",
@@ -88,6 +102,20 @@ _INSERT = f"INSERT INTO outbox ({', '.join(COLUMNS)})"
 _UNLESS_KNOWN = "ON CONFLICT (command_id) DO NOTHING"
 SQLITE_ADD = f"{_INSERT} VALUES ({', '.join('?' * len(COLUMNS))}) {_UNLESS_KNOWN}"
 POSTGRES_ADD = f"{_INSERT} SELECT * FROM unnest({_ARRAYS}) {_UNLESS_KNOWN}"
+
+# What would change nothing is not written.
+SQLITE_CHANGE = """
+UPDATE outbox SET status = moved.status, reason = moved.reason
+FROM (SELECT ? AS command_id, ? AS status, ? AS reason, ? AS of) AS moved
+WHERE outbox.command_id = moved.command_id AND instr(' ' || moved.of || ' ', ' ' || outbox.status || ' ')
+AND (outbox.status IS NOT moved.status OR outbox.reason IS NOT moved.reason)
+"""
+POSTGRES_CHANGE = """
+UPDATE outbox SET status = moved.status, reason = moved.reason
+FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[]) AS moved(command_id, status, reason, of)
+WHERE outbox.command_id = moved.command_id AND outbox.status = ANY(string_to_array(moved.of, ' '))
+AND (outbox.status, outbox.reason) IS DISTINCT FROM (moved.status, moved.reason)
+"""
 
 SENDABLE = outbox.c.kind != ALERT
 
@@ -134,35 +162,50 @@ class Outbox:
         finally:
             cursor.close()
 
-    def change(
-        self,
-        connection: sa.Connection,
-        command_ids: Sequence[str],
-        status: str,
-        reason: str | None,
-        from_statuses: Iterable[str],
-    ) -> None:
-        """Moves commands that are in one of `from_statuses` to `status`.
+    def change(self, connection: sa.Connection, moves: Sequence[Move]) -> None:
+        """Carries out the moves. Those of one command keep their order; all others go together.
 
         What was dead, or unknown, and is to be tried again is due at once, and TokPortal is asked first what it has
         of it. What was dead gets a new key besides: its outcome was known, and a key that TokPortal knows is answered
         with what it said before.
         """
-        wanted = list(from_statuses)
-        values: dict[str, Any] = {"status": status, "reason": reason}
-        if status == PENDING and wanted in ([DEAD], [UNKNOWN]):
-            values |= {"not_before": 0, "last_error": None}
-        if status == PENDING and wanted == [DEAD]:
+        rounds: list[list[Move]] = []
+        moved: Counter[str] = Counter()
+        for move in moves:
+            if moved[move.command_id] == len(rounds):
+                rounds.append([])
+            rounds[moved[move.command_id]].append(move)
+            moved[move.command_id] += 1
+        for together in rounds:
+            self._change(connection, [move for move in together if not move.is_another_try])
+            for move in together:
+                if move.is_another_try:
+                    self._try_again(connection, move)
+
+    def _change(self, connection: sa.Connection, moves: Sequence[Move]) -> None:
+        if not moves:
+            return
+        rows = [(move.command_id, move.status, move.reason, " ".join(move.of)) for move in moves]
+        cursor: Any = connection.connection.cursor()
+        try:
+            if self._database.is_sqlite:
+                cursor.executemany(SQLITE_CHANGE, rows)
+            else:
+                cursor.execute(POSTGRES_CHANGE, [list(column) for column in zip(*rows, strict=True)])
+        finally:
+            cursor.close()
+
+    def _try_again(self, connection: sa.Connection, move: Move) -> None:
+        values: dict[str, Any] = {
+            "status": move.status,
+            "reason": move.reason,
+            "not_before": 0,
+            "last_error": None,
+        }
+        if move.of == (DEAD,):
             values["idempotency_key"] = outbox.c.command_id + "." + sa.cast(outbox.c.attempts, sa.Text)
-        for start in range(0, len(command_ids), 1_000):
-            connection.execute(
-                outbox.update()
-                .where(
-                    outbox.c.command_id.in_(command_ids[start : start + 1_000]),
-                    outbox.c.status.in_(wanted),
-                )
-                .values(values)
-            )
+        is_meant = sa.and_(outbox.c.command_id == move.command_id, outbox.c.status.in_(move.of))
+        connection.execute(outbox.update().where(is_meant).values(values))
 
     def find(self, connection: sa.Connection, command_ids: Sequence[str]) -> dict[str, Command]:
         found: dict[str, Command] = {}

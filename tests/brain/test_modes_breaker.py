@@ -30,6 +30,10 @@ def test_it_opens_when_all_of_them_are_told_days_later(make: Make) -> None:
     assert len(banned(make(), 80, 79, 78)) == 1
 
 
+def test_what_was_long_ago_is_history(make: Make) -> None:
+    assert banned(make(), 200, 199, 198) == []
+
+
 @pytest.mark.parametrize("hours_ago", [(25, 1, 0), (25, 24, 0), (0, 100, 200)])
 def test_those_that_are_further_apart_do_not(make: Make, hours_ago: tuple[float, ...]) -> None:
     assert banned(make(), *hours_ago) == []

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from orchestrator.database import Database
 from orchestrator.database.tables import outbox as table
-from orchestrator.outbox import Command, Outbox
+from orchestrator.outbox import Command, Move, Outbox
 from orchestrator.outbox.outbox import DEAD, DISCARDED, DONE, HELD, PENDING, RUNNING, UNKNOWN
 
 NOW = 1_000_000
@@ -53,7 +53,7 @@ def add(database: Database, *commands: Command) -> None:
 
 def change(database: Database, name: str, status: str, *of: str) -> None:
     with database.write() as connection:
-        Outbox(database).change(connection, [name], status, "because", of)
+        Outbox(database).change(connection, [Move(name, status, "because", of)])
 
 
 def ready(database: Database, limit: int = 50, now: int = NOW) -> list[str]:

@@ -162,11 +162,14 @@ def test_under_heavy_traffic_it_gives_way_for_longer_than_it_worked(
 ) -> None:
     duty = Duty(1, 1)
     duty.before_step = lambda: setattr(time, "now", time.now + 0.25)
-    stopping.last = 2
+    stopping.last = 4
 
     loop(duty, lease, stopping, lambda: True)
 
-    assert stopping.waits == [pytest.approx(GIVE_WAY * 0.25)] * 2 + [GATHER]
+    # In pieces no longer than the lease may go unrenewed.
+    whole, rest = divmod(GIVE_WAY * 0.25, RENEW)
+    pieces = [RENEW] * int(whole) + [pytest.approx(rest)]
+    assert stopping.waits == [*pieces, *pieces, GATHER]
 
 
 def test_even_quick_steps_give_way_under_heavy_traffic(lease: Lease, stopping: Stopping) -> None:

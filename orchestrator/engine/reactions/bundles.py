@@ -18,6 +18,8 @@ from orchestrator.policies.placement import why_not_postable
 from orchestrator.policies.recovery import GRACE
 
 SLICE = 200
+HISTORY = timedelta(days=7)
+"""Bans that are older when they are learnt, as when an account is looked at for the first time, open no breaker."""
 UNWARMABLE = frozenset({"closed", "paused", "suspended", "uncovered", "needs_review"})
 
 
@@ -131,7 +133,8 @@ def _count_ban(turn: Turn, entry: BundleEntry, place: Place, ban: Key) -> None:
     bans = tuple(sorted((at, name) for name, at in known.items() if at > newest - 2 * within))
     burst = _burst(bans, account, within)
     breaker = market.breaker
-    if breaker is None and len(burst) >= policy.ban.breaker_bans:
+    is_recent = newest > turn.now - max(HISTORY, within)
+    if breaker is None and is_recent and len(burst) >= policy.ban.breaker_bans:
         banned = "1 account was" if len(burst) == 1 else f"{len(burst)} accounts were"
         breaker = f"the breaker of {platform} in {country} is open: {banned} banned within {written(within)}"
         turn.record(

@@ -34,6 +34,8 @@ def named(turn: Turn, vendor_id: str, bundle_id: str | None, data: Mapping[str, 
     if not isinstance(reference, str):
         reference = None
     slot = slot_name(bundle_id, position) if bundle_id is not None and type(position) is int else None
+    if reference is None and slot is None and turn.desk.is_unheard(vendor_id):
+        return vendor_id
     if not turn.is_ours(vendor_id):
         _learn(turn, vendor_id, slot, reference, occurred_at)
     return _owner(turn, vendor_id, reference, occurred_at)
