@@ -96,8 +96,12 @@ class Videos:
                 else:
                     remember(row.notes, part)
             view = video_view(row.notes, row.steps)
-            wish = next((taken.detail for taken in row.steps if taken.name == "VideoRequested"), None)
-            merged = next((taken.detail["video_id"] for taken in reversed(row.steps) if taken.name == "Merged"), None)
+            wish = merged = None
+            for taken in row.steps:
+                if taken.name == "VideoRequested":
+                    wish = taken.detail
+                elif taken.name == "Merged":
+                    merged = taken.detail["video_id"]
             place = (wish["country"], wish["platform"]) if wish is not None else None
             standing = Standing(view.state, view.bundle_id, place) if merged is None else None
             changes[name] = row.standing, standing

@@ -12,14 +12,21 @@ TABLES = ("desk", "outbox", "due", "decisions", "campaigns")
 PROJECTIONS = ("campaigns", "decisions")
 
 
+def _create_partial_index(name: str, columns: list[str]) -> None:
+    where = sa.text(f"{columns[0]} IS NOT NULL")
+    op.create_index(name, "videos", columns, postgresql_where=where, sqlite_where=where)
+
+
 def upgrade() -> None:
     for name in OF_VIDEOS[:5]:
         op.add_column("videos", sa.Column(name, NAME))
     op.add_column("videos", sa.Column("target_day", sa.Text))
     op.add_column("bundles", sa.Column("warmed_at", sa.Text))
     op.add_column("videos", sa.Column("merged_into", NAME))
-    op.create_index("videos_campaign", "videos", ["campaign_id", "ref", "video_id"])
-    op.create_index("videos_day", "videos", ["target_day", "bundle_id", "state"])
+    op.drop_index("videos_error", "videos")
+    _create_partial_index("videos_error", ["error_code", "video_id"])
+    _create_partial_index("videos_campaign", ["campaign_id", "ref", "video_id"])
+    _create_partial_index("videos_day", ["target_day", "bundle_id", "state"])
     op.create_table(
         "desk",
         sa.Column("kind", NAME, primary_key=True),
@@ -116,5 +123,7 @@ def downgrade() -> None:
     op.drop_column("bundles", "warmed_at")
     op.drop_index("videos_day", "videos")
     op.drop_index("videos_campaign", "videos")
+    op.drop_index("videos_error", "videos")
+    op.create_index("videos_error", "videos", ["error_code", "video_id"])
     for name in ("target_day", *OF_VIDEOS):
         op.drop_column("videos", name)

@@ -188,9 +188,15 @@ videos = sa.Table(
     sa.Column("merged_into", Name),
     sa.Index("videos_bundle", "bundle_id", "state"),
     sa.Index("videos_state", "state", "video_id"),
-    sa.Index("videos_error", "error_code", "video_id"),
-    sa.Index("videos_campaign", "campaign_id", "ref", "video_id"),
-    sa.Index("videos_day", "target_day", "bundle_id", "state"),
+    *(
+        # Most videos of a log may be strangers, which have none of these.
+        sa.Index(name, *columns, postgresql_where=present, sqlite_where=present)
+        for name, columns, present in (
+            ("videos_error", ("error_code", "video_id"), sa.text("error_code IS NOT NULL")),
+            ("videos_campaign", ("campaign_id", "ref", "video_id"), sa.text("campaign_id IS NOT NULL")),
+            ("videos_day", ("target_day", "bundle_id", "state"), sa.text("target_day IS NOT NULL")),
+        )
+    ),
 )
 """Country, platform and group of a video that a campaign wanted; those of any other are its bundle's, joined when they
 are asked for: they may be learnt late. `merged_into` is the video of ours that a stranger turned out to be."""

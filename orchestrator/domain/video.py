@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from orchestrator.domain.aggregate import Registered, Remembering
@@ -36,6 +37,8 @@ FLAGS = {
 }
 
 METRICS = ("views", "likes", "shares", "comments")
+
+_by_key = attrgetter("key")
 
 
 class Video(Remembering):
@@ -208,7 +211,7 @@ class Plan:
         by_bundle = {leg.bundle_id: leg for leg in self.legs}
         self.elsewhere: list[Note] = []
         """Facts from bundles that never carried it."""
-        for note in sorted(notes, key=lambda note: note.key):
+        for note in sorted(notes, key=_by_key):
             leg = by_bundle.get(note.bundle_id or "")
             if leg is None:
                 self.elsewhere.append(note)
@@ -269,7 +272,7 @@ class Plan:
     @property
     def posts(self) -> list[Note]:
         found = [note for leg in self.legs for note in leg.facts if note.name == "VideoPosted"]
-        return sorted([*found, *(n for n in self.elsewhere if n.name == "VideoPosted")], key=lambda note: note.key)
+        return sorted([*found, *(n for n in self.elsewhere if n.name == "VideoPosted")], key=_by_key)
 
     @property
     def state(self) -> str:
@@ -354,7 +357,7 @@ def _ours(notes: Sequence[Note], plan: Plan) -> VideoView:
 def _strangers(notes: Sequence[Note]) -> VideoView:
     """A video that TokPortal reports and nobody here planned."""
     slots: dict[str, list[Note]] = {}
-    for note in sorted(notes, key=lambda note: note.key):
+    for note in sorted(notes, key=_by_key):
         if KINDS[note.name].state is not None and note.bundle_id is not None:
             slots.setdefault(note.bundle_id, []).append(note)
     live = max(slots, key=lambda bundle_id: slots[bundle_id][-1].key, default=None)
@@ -364,13 +367,13 @@ def _strangers(notes: Sequence[Note]) -> VideoView:
         _attempt(number, bundle_id, facts, live=bundle_id == live and not posts)
         for number, (bundle_id, facts) in enumerate(slots.items(), start=1)
     )
-    first_post = min(posts, key=lambda note: note.key, default=None)
+    first_post = min(posts, key=_by_key, default=None)
     flags = {FLAGS[note.name] for note in notes if note.name in FLAGS}
     if sum(attempt.state == "posted" for attempt in attempts) > 1:
         flags.add("double_posted")
     if any(attempt.state == "posted" and attempt.error for attempt in attempts):
         flags.add("failed_after_posted")
-    last = max(notes, key=lambda note: note.key, default=None)
+    last = max(notes, key=_by_key, default=None)
     state = "unknown"
     bundle_id = last.bundle_id if last else None
     if first_post is not None:
@@ -416,11 +419,11 @@ def _error(failure: Note | None) -> dict[str, str | None] | None:
 
 def _url(posts: Sequence[Note], bundle_id: str | None) -> str | None:
     told = [note for note in posts if note.detail.get("url") and note.bundle_id == bundle_id]
-    return str(max(told, key=lambda note: note.key).detail["url"]) if told else None
+    return str(max(told, key=_by_key).detail["url"]) if told else None
 
 
 def _metrics(notes: Sequence[Note]) -> dict[str, Any] | None:
-    measured = max((n for n in notes if n.name == "MetricsUpdated"), key=lambda note: note.key, default=None)
+    measured = max((n for n in notes if n.name == "MetricsUpdated"), key=_by_key, default=None)
     if measured is None:
         return None
     return {name: measured.detail.get(name) for name in METRICS} | {"as_of": measured.occurred_at}

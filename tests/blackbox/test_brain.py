@@ -131,6 +131,14 @@ def test_a_plan_shows_the_calendar_and_keeps_nothing(brain: Server) -> None:
     brain.api(f"/api/campaigns/{plan['campaign_id']}", 404)
 
 
+def test_a_dry_run_of_what_runs_shows_how_it_stands(brain: Server) -> None:
+    campaign = wanted(warm(brain, 1), refs=2)
+    started = start(brain, campaign)
+    answer = brain.command("/api/campaigns?dry_run=true", campaign)
+    assert (answer.status_code, answer.json()["status"], answer.json()["unmet"]) == (200, "running", [])
+    assert sorted(item["video_id"] for item in answer.json()["plan"]) == sorted(item["video_id"] for item in started)
+
+
 def test_a_draft_is_there_when_it_is_answered_and_known_by_its_name(brain: Server) -> None:
     campaign = wanted(warm(brain, 1), refs=2)
     answer = brain.command("/api/campaigns", campaign)

@@ -72,7 +72,8 @@ async def create(call: Call) -> Response:
     if known is not None and known.digest != spec.digest:
         raise Problem("conflict", f"There is a campaign {spec.name!r} with other content. Give this one another name.")
     location = {"Location": f"/api/campaigns/{spec.campaign_id}"}
-    if known is not None and not call.query["dry_run"]:
+    # Planned once more, what runs would stand in its own way.
+    if known is not None and (known.status != "draft" or not call.query["dry_run"]):
         return JsonResponse(await _shown(call, spec.campaign_id), headers=location)
     now = instant_of(services.clock.microseconds())
     wanted, answer = await study(_planned, services.database, spec, now)
