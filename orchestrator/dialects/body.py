@@ -19,7 +19,8 @@ MAX_NODES = 10_000
 MAX_INTEGER = 2**53
 MAX_STRING = 8_192
 
-_LONG_NUMBER = re.compile(rb"[0-9]{16}")
+_LONG_NUMBER = re.compile(rb"[:,\[\s-][0-9]{16}")
+"""Digits where a number may begin; those inside of a name, such as an event's id, are none."""
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 

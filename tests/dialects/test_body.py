@@ -95,6 +95,13 @@ def test_integers_beyond_what_programs_agree_on_are_unreadable(digits: str) -> N
         parse(f'{{"a":{digits}}}'.encode())
 
 
+@pytest.mark.parametrize("before", ["", " ", "\n", "\t\r", "1,", "1, -", "[[1,", "[ "])
+def test_they_are_found_wherever_a_number_may_begin(before: str) -> None:
+    closing = "]" * (before.count("[") + 1)
+    with pytest.raises(Unreadable, match="beyond 2\\^53"):
+        parse(f'{{"a":[{before}{2**53 + 1}{closing}}}'.encode())
+
+
 @pytest.mark.parametrize("number", [2**53, -(2**53), 0])
 def test_integers_up_to_that_are_read(number: int) -> None:
     assert parse(f'{{"a":{number}}}'.encode()) == {"a": number}
