@@ -71,6 +71,8 @@ class VideoEntry(msgspec.Struct, omit_defaults=True):
     """Of the live attempt."""
     with_vendor: bool = False
     held: bool = False
+    cleared: bool = False
+    """Released although the platform rejected its content."""
     legs: tuple[LegEntry, ...] = ()
     elsewhere: tuple[str, ...] = ()
     """Bundles that reported it and never got it from us."""
@@ -103,6 +105,8 @@ class MarketEntry(msgspec.Struct, omit_defaults=True):
     breaker: str | None = None
     bans: tuple[tuple[datetime, str], ...] = ()
     """When which account was banned, of late."""
+    placing: bool = False
+    """Whether those that wait here are about to be tried again."""
     judged: tuple[str, int] | None = None
     """The digest of the verdicts recorded last, and the version of the event that did."""
 
@@ -244,6 +248,10 @@ class Desk:
 
     def video(self, video_id: str) -> VideoEntry | None:
         return self._entries["video"].get(video_id)
+
+    def carried_by(self, bundle_id: str) -> list[str]:
+        """Every video that was ever placed on the bundle, or reported by it."""
+        return sorted(self._carried_by[bundle_id])
 
     def live_on(self, bundle_id: str) -> list[str]:
         return sorted(self._live_on[bundle_id])

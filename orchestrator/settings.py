@@ -23,8 +23,8 @@ from orchestrator.secrets import Secret, split_secrets
 from orchestrator.webhooks.limits import RateLimit
 from orchestrator.webhooks.networks import Networks, parse_address
 
-SHORTEST_TOKEN: Final = 16
-"""Characters that an API token has at least."""
+SHORT_TOKEN: Final = 16
+"""Characters below which an API token can be guessed."""
 
 _T = TypeVar("_T")
 _PREFIX: Final = "ORCHESTRATOR_"
@@ -190,7 +190,7 @@ class Settings:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was found and has no effect, each with what may have been meant."""
+        """What was found and has no effect, each with what may have been meant; and tokens that can be guessed."""
         known = [setting.variable for setting in self.effective]
         # Without the prefix, which makes any two of them look alike.
         names = [variable.removeprefix(_PREFIX) for variable in known if variable.startswith(_PREFIX)]
@@ -201,6 +201,13 @@ class Settings:
                 close = get_close_matches(name.removeprefix(_PREFIX), names, n=1)
                 advice = f"did you mean {_PREFIX}{close[0]}?" if close else "it has no effect"
                 warnings.append(f"{variable} is not a setting: {advice}")
+        # By its number: a name may be a token, where somebody mixed up the two.
+        for number, token in enumerate(self.api_tokens, start=1):
+            if len(token.token.reveal()) < SHORT_TOKEN:
+                warnings.append(
+                    f"ORCHESTRATOR_API_TOKENS: the token in entry {number} has fewer than {SHORT_TOKEN} characters "
+                    "and can be guessed"
+                )
         return tuple(warnings)
 
     @property
@@ -312,10 +319,9 @@ def _api_tokens(text: str) -> tuple[ApiToken, ...]:
             raise ValueError(f"the name in entry {number} is unusable, write 1 to 64 letters, digits, '_', '.' or '-'")
         if role not in list(Role):
             raise ValueError(f"the role in entry {number} is unknown, write {parsing.one_of(list(Role))} in the middle")
-        if len(token) < SHORTEST_TOKEN or not parsing.is_visible(token):
+        if not parsing.is_visible(token):
             raise ValueError(
-                f"the token in entry {number} is too short or no plain text, "
-                f"write {SHORTEST_TOKEN} or more ASCII characters without spaces"
+                f"the token in entry {number} is empty or no plain text, write ASCII characters without spaces"
             )
         if any(name == other.name for other in tokens):
             raise ValueError(f"entry {number} has the name of an earlier one, give each its own")

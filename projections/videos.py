@@ -15,7 +15,7 @@ from orchestrator.database.tables import videos
 from orchestrator.domain.decisions import FactsAdopted, FactsReleased, Step, read_key, read_note
 from orchestrator.domain.facts import Key, Note
 from orchestrator.domain.times import iso
-from orchestrator.domain.video import ENDS, OF_LEGS, Video, VideoView, remember, video_view
+from orchestrator.domain.video import ENDS, OF_LEGS, Attempt, Video, VideoView, remember, video_view
 from orchestrator.log import Stored, note, step
 from projections import memo
 from projections.rows import Changes, Rows
@@ -147,6 +147,12 @@ def _released(state: bytes) -> Released:
     return frozenset(read_key(written) for written in _decode_move(state).data.keys)
 
 
+def _error_code(view: VideoView, shown: Attempt | None) -> str | None:
+    """That of the attempt shown, or else of the newest that failed: a video that was moved on is found by it, too."""
+    newest = (shown, *reversed(view.attempts)) if shown is not None else ()
+    return next((attempt.error["code"] for attempt in newest if attempt.error is not None), None)
+
+
 def _values(
     name: str, row: Row, view: VideoView, wish: Mapping[str, Any] | None, merged: str | None
 ) -> tuple[Any, ...]:
@@ -164,7 +170,7 @@ def _values(
         view.reason,
         view.post_url,
         iso(view.posted_at) if view.posted_at else None,
-        shown.error["code"] if shown is not None and shown.error is not None else None,
+        _error_code(view, shown),
         _json(view.flags).decode(),
         _json(view.attempts).decode(),
         metrics,

@@ -197,6 +197,13 @@ def test_warnings_of_settings(look: Look) -> None:
     )
 
 
+def test_a_token_that_can_be_guessed_is_a_warning(look: Look) -> None:
+    finding = look(API_TOKENS="ops:admin:canary")["settings"]
+    assert finding.level == "warning"
+    assert "token in entry 1" in finding.detail
+    assert "canary" not in finding.detail
+
+
 @pytest.mark.parametrize(("mode", "level"), [("live", "ok"), ("observe", "ok"), ("sandbox", "ok")])
 def test_modes(look: Look, mode: str, level: str) -> None:
     finding = look(MODE=mode, TOKPORTAL_API_KEY=SECRET)["mode"]

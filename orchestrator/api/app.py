@@ -122,10 +122,19 @@ def _endpoint(methods: Mapping[str, Operation], runtime: Runtime) -> Callable[[R
         caller: Caller = request.scope.get("caller", STRANGER)
         if operation.role is not None and not caller.may(operation.role):
             raise Problem("forbidden", f"This needs the role {operation.role}.")
-        query = parse(request.query_params.multi_items(), operation.parameters, strict=operation.is_strict)
-        return await operation.handler(Call(request, runtime, caller, query, _path(request)))
+        return await operation.handler(Call(request, runtime, caller, _query(request, operation), _path(request)))
 
     return endpoint
+
+
+def _query(request: Request, operation: Operation) -> dict[str, Any]:
+    try:
+        return parse(request.query_params.multi_items(), operation.parameters, strict=operation.is_strict)
+    except Problem as problem:
+        if operation.method == "GET":
+            raise
+        # The parameters of an order are a part of it.
+        raise Problem("malformed-command", problem.detail, members=problem.members) from None
 
 
 def _path(request: Request) -> dict[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -69,7 +70,7 @@ async def read_body(request: Request, largest: int = LARGEST_BODY) -> bytes:
 
 async def read_members(call: Call, *known: str) -> dict[str, Any]:
     """The members of the JSON object in the body, none of which is not `known`; none at all where there is no body.
-    Raises the problem `malformed-command`."""
+    One that is null counts as missing. Raises the problem `malformed-command`."""
     body = await read_body(call.request)
     if not body.strip():
         return {}
@@ -79,7 +80,7 @@ async def read_members(call: Call, *known: str) -> dict[str, Any]:
         raise malformed(f"{str(error)[0].upper()}{str(error)[1:]}.") from None
     if any(name not in known for name in members):
         raise malformed(f"The body has members that this order does not know; it knows {', '.join(known)}.")
-    return members
+    return {name: value for name, value in members.items() if value is not None}
 
 
 async def read_order(call: Call, *known: str) -> dict[str, str]:
@@ -135,15 +136,19 @@ def _outcome(connection: sa.Connection, message_id: str) -> tuple[dict[str, Any]
     return item, not item["events"] or read_position(connection, *NAMES) >= item["events"][-1]
 
 
-async def give(call: Call, message: Message) -> Response:
-    """Journals the order; with `Prefer: wait=N` the answer is held until it was applied."""
+async def give(call: Call, message: Message, is_done: Callable[[sa.Connection], bool] | None = None) -> Response:
+    """Journals the order; with `Prefer: wait=N` the answer is held until it was applied, and the work that it brings
+    `is_done`, or the time is over."""
     await append(call, message)
     headers = {"Location": f"/api/messages/{message.message_id}"}
     seconds = wait_of(call.request.headers.getlist("prefer"))
     if seconds:
         headers["Preference-Applied"] = f"wait={seconds}"
+        deadline = time.monotonic() + seconds
         item = await outcome(call, message, seconds)
         if item is not None and item["status"] == APPLIED:
+            if is_done is not None:
+                await call.runtime.head.hold(lambda: call.read(is_done), bool, deadline - time.monotonic())
             return JsonResponse(item, headers=headers)
         if item is not None and item["status"] != PENDING:
             raise refusal("refused", item, headers)

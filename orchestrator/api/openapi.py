@@ -46,7 +46,7 @@ PROBLEMS = {
     408: "The body did not arrive in time.",
     409: "The command was refused; `detail` says why.",
     413: "The body is too large.",
-    422: "The command cannot be read. Nothing was journalled.",
+    422: "The command, its parameters or the document cannot be read. Nothing was journalled.",
     500: "Something went wrong here. The service's log says more under `request_id`.",
     503: "Not available at the moment; `Retry-After` says when to ask again.",
 }
@@ -90,7 +90,7 @@ def problems_of(operation: Operation) -> list[int]:
     if operation.role is not None:
         statuses |= {401, 403}
     if operation.is_strict:
-        statuses |= {400, 500, 503}
+        statuses |= {400 if operation.method == "GET" else 422, 500, 503}
     if operation.path_parameters:
         statuses.add(404)
     return sorted(statuses - set(operation.answers))

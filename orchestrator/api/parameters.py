@@ -12,7 +12,8 @@ from orchestrator.api.problems import Problem
 
 
 def parse(given: Sequence[tuple[str, str]], parameters: Sequence[Parameter], *, strict: bool = True) -> dict[str, Any]:
-    """The value of every query parameter: its default, or None, where it is missing or empty.
+    """The value of every query parameter: its default, or None, where it is missing or empty. A boolean is true where
+    its name stands alone.
 
     Raises the problem `bad-query` that says what would be right.
     """
@@ -27,7 +28,7 @@ def parse(given: Sequence[tuple[str, str]], parameters: Sequence[Parameter], *, 
         if name in seen:
             raise _wrong(f"The parameter {name} is given twice.", name)
         seen.add(name)
-        if text:
+        if text or known[name].schema["type"] == "boolean":
             values[name] = _value(name, text, known[name].schema)
     return values
 
@@ -41,9 +42,9 @@ def _value(name: str, text: str, schema: Mapping[str, Any]) -> Any:
         case "number":
             return _number(name, text, schema, r"[0-9]{1,9}(\.[0-9]{1,9})?")
         case "boolean":
-            if text.lower() not in ("true", "false"):
+            if text.lower() not in ("", "true", "1", "false", "0"):
                 raise _wrong(f"The parameter {name} is true or false.", name)
-            return text.lower() == "true"
+            return text.lower() in ("", "true", "1")
         case "array":
             return [_value(name, item, schema["items"]) for part in text.split(",") if (item := part.strip())]
     choices = schema.get("enum")

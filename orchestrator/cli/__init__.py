@@ -31,6 +31,10 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
     except Exception as error:
+        # Typer keeps the class to itself.
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(str(error))
+            error = typer.TyperException("say what to do: a command is missing")
         sentence = explain(error)
         if sentence is None:
             raise

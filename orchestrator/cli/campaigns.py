@@ -14,7 +14,7 @@ import typer
 from orchestrator.cli import calendar, show
 from orchestrator.cli.documents import read_bytes, read_text
 from orchestrator.cli.explain import DocumentError
-from orchestrator.cli.giving import RefusedOrderError, give
+from orchestrator.cli.giving import RefusedOrderError, give, waited
 from orchestrator.cli.options import (
     Country,
     Cursor,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from orchestrator.campaigns import CampaignSpec
-    from orchestrator.desk import CampaignEntry
 
 campaigns = typer.Typer(help="Campaigns and how far they are.", no_args_is_help=True)
 campaign = typer.Typer(help="Plan a campaign, and start, pause, resume or cancel it.", no_args_is_help=True)
@@ -183,6 +182,7 @@ def create(
 def _survey(spec: CampaignSpec) -> tuple[dict[str, Any], dict[str, Any], str | None]:
     """What would become of it now, the order that drafts it so, and the status of the same campaign where there is one:
     what was started is shown as it stands. Raises `RefusedOrderError` where the name is taken."""
+    from orchestrator.api.queries.campaigns import campaign_entry
     from orchestrator.api.queries.page import log_head
     from orchestrator.planning import draft
     from orchestrator.world import clock_of
@@ -190,7 +190,7 @@ def _survey(spec: CampaignSpec) -> tuple[dict[str, Any], dict[str, Any], str | N
     with opened() as database, show.working(f"planning {len(spec.videos):,} videos …"):
         now = clock_of(database).now()
         with database.read() as connection:
-            known = _entry(connection, spec.campaign_id)
+            known = campaign_entry(connection, spec.campaign_id)
             if known is not None and known.digest != spec.digest:
                 raise RefusedOrderError(
                     f"there is a campaign {spec.name!r} with other content: give this one another name"
@@ -208,17 +208,6 @@ def _survey(spec: CampaignSpec) -> tuple[dict[str, Any], dict[str, Any], str | N
                 "position": log_head(connection),
             }
             return answer, drafted.order(spec), known.status if known is not None else None
-
-
-def _entry(connection: sa.Connection, campaign_id: str) -> CampaignEntry | None:
-    """The campaign as the engine knows it; read models may be a moment behind."""
-    import sqlalchemy as sa
-
-    from orchestrator.database.tables import desk
-    from orchestrator.desk import read_campaign
-
-    query = sa.select(desk.c.body).where(desk.c.kind == "campaign", desk.c.name == campaign_id)
-    return read_campaign(connection.execute(query).scalar_one_or_none())
 
 
 def _read_spec(path: Path, settings: Mapping[str, Any]) -> CampaignSpec:
@@ -277,7 +266,8 @@ def _day(text: str | None, option: str) -> date | None:
 @campaign.command()
 def start(name: Named, reason: Reason = None, json: Json = False) -> None:
     """Start a draft: its videos are placed, as far as still possible as they were drafted."""
-    _order("start", name, reason, json, f"Started. How far it is: orchestrator campaigns show {quote(name)}")
+    shown = f"How far it is: orchestrator campaigns show {quote(name)}"
+    _order("start", name, reason, json, f"Started. {shown}", f"Started, and its videos are still being placed. {shown}")
 
 
 @campaign.command()
@@ -295,12 +285,16 @@ def resume(name: Named, reason: Reason = None, json: Json = False) -> None:
 @campaign.command()
 def cancel(name: Named, reason: Reason = None, json: Json = False) -> None:
     """Cancel a campaign, and with it every video that is not posted yet."""
-    _order("cancel", name, reason, json, "Cancelled.")
+    _order("cancel", name, reason, json, "Cancelled.", "Cancelled, and its videos are still being cancelled.")
 
 
-def _order(verb: str, name: str, reason: str | None, json: bool, done: str) -> None:
+def _order(verb: str, name: str, reason: str | None, json: bool, done: str, going_on: str | None = None) -> None:
+    """`going_on` is said in place of `done` where the order is applied and its work goes on for long."""
+    from orchestrator.api.queries.campaigns import is_settled
     from orchestrator.api.queries.exists import known_campaign
 
     campaign_id = found(read(lambda c: known_campaign(c, id_of(name))), "campaign", name)
-    order = {"command": f"campaign.{verb}", "campaign_id": campaign_id, "reason": reason}
-    show.outcome(give(order), json, done)
+    outcome = give({"command": f"campaign.{verb}", "campaign_id": campaign_id, "reason": reason})
+    if going_on is not None and outcome.note is None and not waited(lambda c: is_settled(c, campaign_id)):
+        done = going_on
+    show.outcome(outcome, json, done)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from orchestrator.cli import show
 from orchestrator.cli.reading import opened
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from orchestrator.database import Database
 
 PATIENCE = 10.0
@@ -49,6 +51,19 @@ def give(command: Mapping[str, Any], *, once: str | None = None) -> Outcome:
             journal.close()
         with show.working("waiting for the service …"):
             return _outcome(database, message.message_id)
+
+
+def waited(is_done: Callable[[sa.Connection], bool]) -> bool:
+    """Whether that was done before a person is no longer kept waiting."""
+    deadline = time.monotonic() + PATIENCE
+    with opened() as database, show.working("waiting for the service …"):
+        while True:
+            with database.read() as connection:
+                if is_done(connection):
+                    return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(INTERVAL)
 
 
 def _outcome(database: Database, message_id: str) -> Outcome:

@@ -41,7 +41,24 @@ def show_(message_id: str, json: Json = False) -> None:
 def retry(message_id: str, reason: Reason = None, json: Json = False) -> None:
     """Have a quarantined or unrecognised message applied again."""
     from orchestrator.api.queries.exists import known_message
+    from orchestrator.api.queries.messages import message_item
+    from orchestrator.journal.inbox import APPLIED, QUARANTINED, TESTED, UNRECOGNISED
 
     found(read(lambda c: known_message(c, message_id)), "message", message_id)
     order = {"command": "retry", "message_id": message_id, "reason": reason}
-    show.outcome(give(order), json, "The message was applied again.")
+    outcome = give(order)
+    if outcome.note is not None:
+        show.outcome(outcome, json, "")
+        return
+    # The order was carried out; what it was for may have failed once more.
+    target = found(read(lambda c: message_item(c, message_id)), "message", message_id)
+    status = target["status"]
+    if json:
+        show.write_json({**show.told(outcome), "status": status, "reason": target["reason"]})
+    elif status in (APPLIED, TESTED):
+        show.outcome(outcome, json, "The message was applied again.")
+    else:
+        still = "still " if status in (QUARANTINED, UNRECOGNISED) else "in "
+        show.say(f"The message is {still}{status}: {target['reason']}")
+    if status not in (APPLIED, TESTED):
+        raise typer.Exit(1)

@@ -172,7 +172,7 @@ class HandoverRefused(Ours):
 
 class SlotQuestioned(Ours):
     """TokPortal is asked whether the account can still post the video, which is wanted elsewhere. `data`: `number`,
-    `bundle_id`, `why`, `times`, `command_id`."""
+    `bundle_id`, `why`, `times`, `command_id`; where a person ordered it, `by` whom, and `to` which bundle."""
 
     TOPIC = "SlotQuestioned"
     decision = "wait"

@@ -151,6 +151,10 @@ class Leg:
     """Whether TokPortal was asked, and has not answered yet."""
     released: bool = False
     """A person released it from the hold that the ban of its account brought."""
+    to: str | None = None
+    """The bundle that a person named for it, to whom it goes once its slot is free."""
+    by: Mapping[str, str] | None = None
+    """The person who ordered that."""
     accepted: bool = False
     """Whether TokPortal took the command. That is our own news: it has no place in the order of the vendor's facts."""
     facts: list[Note] = field(default_factory=list)
@@ -203,6 +207,8 @@ class Plan:
         self.reason: str | None = None
         self.held: str | None = None
         self._held_for: str | None = None
+        self.is_cleared = False
+        """A person released it although the platform rejected its content."""
         self.original_day: str | None = None
         """The first day that it was planned for."""
         self.deadline: str | None = None
@@ -234,6 +240,7 @@ class Plan:
             self.held, self._held_for = detail.get("reason"), detail.get("why")
         elif step.name == "VideoReleased":
             self.held = None
+            self.is_cleared = self.is_cleared or self._held_for == "stop"
             if self.legs and self._held_for == "ban":
                 self.legs[-1].released = True
         elif step.name in OF_LEGS:
@@ -258,6 +265,7 @@ class Plan:
         elif name == "SlotQuestioned":
             leg.questioned, leg.asked, leg.asked_at = detail["why"], leg.asked + 1, step.at
             leg.is_unanswered = True
+            leg.to, leg.by = detail.get("to"), detail.get("by")
         elif name == "SlotAnswered":
             leg.is_unanswered, leg.is_free = False, detail["slot"] == "free"
 

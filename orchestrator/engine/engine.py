@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import msgspec
+import psycopg
 import sqlalchemy as sa
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
@@ -37,6 +39,8 @@ from orchestrator.timers import Timers
 
 logger = logging.getLogger(__name__)
 
+TROUBLE = (sa.exc.OperationalError, sa.exc.InterfaceError, psycopg.OperationalError, sqlite3.OperationalError)
+"""What the drivers raise where the database cannot be reached, is locked, or takes too long."""
 MAX_BATCH = 1000
 CONFLICT_TRIES = 5
 CLAIMING = frozenset({APPLIED, UNRECOGNISED})
@@ -207,6 +211,8 @@ class Engine:
             for index, message in enumerate(messages):
                 try:
                     mark = self._apply(message, known, batch, connection)
+                except TROUBLE:
+                    raise  # It is the database's, not the message's.
                 except Exception as error:
                     raise PoisonError(index, error) from error
                 batch.marks.append(mark)

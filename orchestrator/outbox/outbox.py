@@ -270,8 +270,10 @@ class Outbox:
         query = sa.select(outbox).where(
             sa.or_(
                 sa.and_(outbox.c.status == RUNNING, is_first),
-                sa.and_(outbox.c.status == UNKNOWN, outbox.c.not_before <= now),
+                outbox.c.status == UNKNOWN,
             ),
+            # One that was put off, and whose report the engine has not taken yet, is not carried out once more.
+            outbox.c.not_before <= now,
             SENDABLE,
         )
         return [_command(row) for row in connection.execute(query.order_by(outbox.c.seq))]

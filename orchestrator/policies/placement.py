@@ -357,6 +357,11 @@ class Market:
                     break
         return best[1] if best is not None else self._full(candidate, days[0])
 
+    def has_room(self, bundle_id: str, day: date) -> bool:
+        """Whether the account may have one more video on the day."""
+        candidate = self._candidates.get(bundle_id)
+        return candidate is not None and self._has_room(candidate, day)
+
     def next_day(self, bundle_id: str, first: date, last: date) -> date | None:
         """The first day on which the account has room for one more video."""
         candidate = self._candidates.get(bundle_id)

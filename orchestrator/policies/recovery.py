@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from orchestrator.domain.facts import Key, Note
 from orchestrator.domain.video import Leg
+from orchestrator.policies.placement import why_not_postable
 from orchestrator.policies.schema import Policy
 
 NOTHING = "nothing"
@@ -28,9 +29,6 @@ ASK_AGAIN = timedelta(hours=6)
 ASK_AGAIN_AT_MOST = timedelta(hours=24)
 GRACE = timedelta(minutes=15)
 """How long further news is waited for where some has just come and makes something look overdue."""
-
-UNFIT = frozenset({"suspended", "uncovered", "needs_review"})
-"""Holds under which what is with the account stays there until its day comes, and then moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +63,16 @@ def is_to_be_tried_again(failure: Note) -> bool:
     return (failure.detail.get("retry") or {}).get("will_retry") is True
 
 
+def rejection(code: str) -> str:
+    """What a code that says stop says of the content."""
+    return f"{code}: the platform rejected this content"
+
+
 def course(
     leg: Leg,
     *,
     state: str,
+    warmed: bool,
     ban: Key | None,
     holds: Collection[str],
     policy: Policy,
@@ -76,7 +80,7 @@ def course(
     now: datetime,
 ) -> Course:
     """What to do with the attempt `leg`, whose account is in `state`, by the `ban` if it is banned, under `holds`."""
-    found = _course(leg, state, ban, holds, policy, zone, now)
+    found = _course(leg, state, warmed, ban, holds, policy, zone, now)
     if found.what == ASK and leg.is_unanswered:
         return Course(NOTHING)
     if found.what == ASK and leg.asked_at is not None:
@@ -89,6 +93,7 @@ def course(
 def _course(
     leg: Leg,
     state: str,
+    warmed: bool,
     ban: Key | None,
     holds: Collection[str],
     policy: Policy,
@@ -108,7 +113,7 @@ def _course(
                     ASK, f"TokPortal was still trying after {code}, and then nothing", failure.key, is_silence=True
                 )
         if action == "stop":
-            return Course(STOP, f"{code}: the platform rejected this content", failure.key)
+            return Course(STOP, rejection(code), failure.key)
         if state != "banned":
             if action == "retry" and leg.tries <= policy.failure.retries and "closed" not in holds:
                 backoff = policy.failure.backoff
@@ -124,21 +129,24 @@ def _course(
         return Course(MOVE, "the account is banned", ban)
     if "closed" in holds:
         return Course(ASK if leg.is_with_vendor else MOVE, "the bundle is closed")
-    return _in_time(leg, state, holds, policy, zone, now)
+    return _in_time(leg, state, warmed, holds, policy, zone, now)
 
 
-def _in_time(leg: Leg, state: str, holds: Collection[str], policy: Policy, zone: ZoneInfo, now: datetime) -> Course:
+def _in_time(
+    leg: Leg, state: str, warmed: bool, holds: Collection[str], policy: Policy, zone: ZoneInfo, now: datetime
+) -> Course:
     """What follows from the time alone: silence, or a day that comes too close for an account that cannot post."""
     opens = window_opens(date.fromisoformat(leg.target_day), zone)
     if not leg.is_with_vendor:
         # Moved with as much lead as any account needs, it keeps its day.
         last_moment = opens - timedelta(days=policy.posting.lead_existing)
-        unfit = sorted(UNFIT.intersection(holds)) or (["failed"] if state == "failed" else [])
-        if not unfit or "paused" in holds:
-            return Course(NOTHING)
+        why = why_not_postable(state, warmed, sorted(holds), policy)
+        if why is None or "paused" in holds:
+            # Should it still be here when its day begins, it is given another one.
+            return Course(NOTHING, at=opens if now < opens else None)
         if now < last_moment:
             return Course(NOTHING, at=last_moment)
-        return Course(MOVE, f"its day comes, and the account is {unfit[0].replace('_', ' ')}")
+        return Course(MOVE, f"its day comes, and the account is {why}")
     last = leg.last
     if last is not None and last.name in ("UploadStarted", "UploadCompleted"):
         doing = "uploading" if last.name == "UploadStarted" else "uploaded"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
 
 from orchestrator.api.handlers import orders
+from orchestrator.engine import Engine
+from orchestrator.engine.reactions import campaigns as reactions
 from orchestrator.journal import Journal
 from orchestrator.journal.group_commit import JournalUnavailableError
 from projections import Follower
@@ -52,8 +55,9 @@ def test_an_order_about_a_stranger_that_is_ours_is_about_ours(house: House, stag
     assert ordered(house) == [{"command": "video.cancel", "video_id": name, "reason": "x"}]
 
 
-def test_an_answer_that_waited_shows_what_the_order_did(house: House, stage: Stage) -> None:
-    follow(house)
+@contextmanager
+def following(house: House) -> Iterator[None]:
+    """Read models that come a moment later."""
     stop = threading.Event()
 
     def lag() -> None:
@@ -61,19 +65,24 @@ def test_an_answer_that_waited_shows_what_the_order_did(house: House, stage: Sta
         while not stop.wait(0.05):
             follower.step()
 
-    following = threading.Thread(target=lag)
-    with engine_running(house):
-        following.start()
-        try:
-            for verb, holds in (("pause", ["paused"]), ("resume", [])):
-                answer = house.client.post(f"/api/bundles/b1/{verb}", headers={"Prefer": "wait=20"})
-                assert answer.status_code == 200
-                item = house.get("/api/bundles/b1")
-                assert item["holds"] == holds
-                assert item["position"] >= answer.json()["events"][-1]
-        finally:
-            stop.set()
-            following.join()
+    thread = threading.Thread(target=lag)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_an_answer_that_waited_shows_what_the_order_did(house: House, stage: Stage) -> None:
+    follow(house)
+    with engine_running(house), following(house):
+        for verb, holds in (("pause", ["paused"]), ("resume", [])):
+            answer = house.client.post(f"/api/bundles/b1/{verb}", headers={"Prefer": "wait=20"})
+            assert answer.status_code == 200
+            item = house.get("/api/bundles/b1")
+            assert item["holds"] == holds
+            assert item["position"] >= answer.json()["events"][-1]
 
 
 def test_read_models_that_stand_still_do_not_keep_back_the_answer_for_ever(house: House, stage: Stage) -> None:
@@ -154,3 +163,84 @@ def test_a_campaign_is_answered_only_once_it_can_be_shown(
     answer = house.client.post("/api/campaigns", content=campaign().encode())
     assert (answer.status_code, answer.json()["campaign_id"]) == (200, spec.campaign_id)
     assert answer.headers["location"] == f"/api/campaigns/{spec.campaign_id}"
+
+
+def test_an_optional_member_that_is_null_is_not_there(house: House, stage: Stage) -> None:
+    spec = stage.campaign(campaign())
+    (video,) = stage.video_ids(spec)
+    follow(house)
+    for body in ({"reason": None, "bundle_id": None}, {"reason": None}, {}):
+        assert house.client.post(f"/api/videos/{video}/reroute", json=body).status_code == 202
+    many = {"action": "cancel", "filter": {"campaign_id": spec.campaign_id}, "dry_run": None, "reason": None}
+    assert house.client.post("/api/videos/bulk", json=many).status_code == 202
+    reroute = {"command": "video.reroute", "video_id": video, "reason": None}
+    assert ordered(house) == [*[reroute] * 3, {"command": "video.cancel", "video_id": video, "reason": None}]
+
+
+def test_a_filter_that_is_null_does_not_let_everything_through(house: House, stage: Stage) -> None:
+    body = {"action": "cancel", "filter": {"state": "planned", "campaign_id": None}}
+    assert house.client.post("/api/videos/bulk", json=body).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/api/countries/US/pause?platform=youtube",
+        "/api/bundles/b1/pause?until=tomorrow",
+        "/api/pause?x",
+        "/api/campaigns?dry_run=maybe",
+    ],
+)
+def test_an_order_with_parameters_that_are_none_is_not_journalled(house: House, stage: Stage, address: str) -> None:
+    before = len(rows(house))
+    answer = house.client.post(address)
+    assert answer.status_code == 422
+    check_problem(answer)
+    assert len(rows(house)) == before
+    house.get("/api/countries?platfrom=tiktok", 400)
+
+
+def started(house: House, stage: Stage, refs: int) -> str:
+    """The address of a draft that is yet to be started."""
+    spec = stage.campaign(campaign(refs=[f"t{n}" for n in range(refs)]), start=False)
+    follow(house)
+    return f"/api/campaigns/{spec.campaign_id}"
+
+
+def test_an_answer_that_waited_comes_when_all_of_a_campaign_is_placed_and_when_all_is_cancelled(
+    house: House, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reactions, "SLICE", 1)
+    address = started(house, stage, 30)
+    with engine_running(house), following(house):
+        for verb, state in (("start", "planned"), ("cancel", "cancelled")):
+            assert house.client.post(f"{address}/{verb}", headers={"Prefer": "wait=20"}).status_code == 200
+            item = house.get(address)
+            assert item["placing"] is False
+            states = item["progress"]["by_state"]
+            assert sum(states.values()) == 30
+            assert set(states) <= {state, "waiting"}
+
+
+def test_a_campaign_shows_that_it_is_still_being_placed(
+    house: House, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reactions, "SLICE", 1)
+    address = started(house, stage, 3)
+    assert house.get(address)["placing"] is False
+    engine = Engine(house.database)
+
+    def take_the_order() -> None:
+        while not engine.step():
+            time.sleep(0.01)
+
+    taking = threading.Thread(target=take_the_order)
+    taking.start()
+    answer = house.client.post(f"{address}/start", headers={"Prefer": "wait=1"})
+    taking.join()
+    assert (answer.status_code, answer.json()["status"]) == (200, "applied")
+    assert house.get(address)["placing"] is True
+    assert [item["placing"] for item in house.get("/api/campaigns")["items"]] == [True]
+    while engine.step():
+        pass
+    assert house.get(address)["placing"] is False

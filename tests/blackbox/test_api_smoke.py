@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -81,7 +82,11 @@ def test_a_retry_is_journalled_like_any_message(server: Server) -> None:
 
 def test_a_retry_from_the_command_line(server: Server) -> None:
     target = quarantined(server)
-    command_id = server.cli_json("messages", "retry", target, "--reason", "by hand")["message_id"]
+    given = server.cli("messages", "retry", target, "--reason", "by hand", "--json")
+    told = json.loads(given.stdout)
+    # Nothing was mended.
+    assert (given.returncode, told["status"], told["reason"]) == (1, "quarantined", server.judged(target)["reason"])
+    command_id = told["message_id"]
     command = server.judged(command_id)
     assert (command["kind"], command["status"]) == ("command", "applied")
     assert command["actor"]["kind"] == "person"

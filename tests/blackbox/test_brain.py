@@ -202,7 +202,7 @@ def test_what_is_wrong_with_a_campaign_is_told_all_at_once(brain: Server) -> Non
     keys = {error["key"] for error in answer.json()["errors"]}
     assert {"starts", "targets[0].country", "targets[0].platform", "disclose_as_ads"} <= keys
     csv = brain.client().post("/api/campaigns", content=b"ref,media\n", headers={"Content-Type": "text/csv"})
-    assert (csv.status_code, csv.headers["content-type"]) == (400, "application/problem+json")
+    assert (csv.status_code, csv.headers["content-type"]) == (422, "application/problem+json")
 
 
 def test_a_campaign_runs_pauses_and_ends(brain: Server) -> None:
@@ -491,7 +491,7 @@ def test_a_paused_country_shows_until_it_is_resumed(brain: Server) -> None:
     assert market()["paused"] is False
     for path in ("/api/countries/Atlantis/pause", "/api/countries/XX/resume"):
         order(brain, path, {}, expect=422)
-    order(brain, "/api/countries/NZ/pause?platform=myspace", {}, expect=400)
+    order(brain, "/api/countries/NZ/pause?platform=myspace", {}, expect=422)
 
 
 def test_while_everything_is_paused_webhooks_go_on(brain: Server) -> None:
@@ -563,7 +563,6 @@ HOSTILE = {
     "no object": b"[]",
     "null": b"null",
     "a reason that is none": b'{"reason": 5}',
-    "an empty reason": b'{"reason": null}',
     "a key twice": b'{"reason": "a", "reason": "b"}',
     "an unknown member": b'{"raeson": "x"}',
     "NaN": b'{"reason": NaN}',

@@ -175,8 +175,9 @@ def test_help_and_version(tmp_path: Path) -> None:
     assert "--no-migrate" in serve.stdout
     # Without a word of what is wanted one is shown what there is.
     assert (none.returncode, bundles.returncode) == (2, 2)
-    assert "serve" in none.stdout + none.stderr
-    assert "list" in bundles.stdout + bundles.stderr
+    assert "serve" in none.stdout
+    assert "list" in bundles.stdout
+    assert none.stderr == bundles.stderr == "orchestrator: say what to do: a command is missing\n"
 
 
 # What programs read

@@ -251,17 +251,52 @@ def test_what_is_to_be_unscheduled_stays_when_the_video_is_tried_again_there(mak
     stage = make(policies="defaults: {reroute: {enabled: false}}")
     video = placed(stage, "b1")
     stage.send_all()
-    stage.public("bundle.cancelled", bundle_id="b1")
-    (look_up,) = stage.dispatch()
-    stage.result(look_up["command_id"], slot="free")
-    (unschedule,) = stage.commands(kind="unschedule_video")
+    stage.article("bundle.banned", "b1")
     assert stage.video(video).state == "abandoned"
-    stage.public("bundle.published", bundle_id="b1", at=stage.now.replace(second=1))
+    assert stage.order({"command": "bundle.reinstate", "bundle_id": "b1"}) == ("applied", None)
+    (unschedule,) = stage.commands(kind="unschedule_video")
     assert stage.order({"command": "video.retry", "video_id": video}) == ("applied", None)
     stage.dispatch()
 
     assert status(stage, unschedule["command_id"]) == ("discarded", "no longer wanted")
     assert handover(stage, video)["status"] == "running"
+
+
+def test_what_seemed_to_have_come_to_nothing_and_was_taken_all_the_same_counts_as_handed_over(make: Make) -> None:
+    stage = make()
+    video = placed(stage, "b1", "b2")
+    (command,) = stage.dispatch()
+    stage.result(command["command_id"], "again")
+    assert stage.video(video).state == "planned"
+    stage.result(command["command_id"], "done")
+    assert stage.video(video).state == "scheduled"
+    # It may be posted there: TokPortal is asked before it goes anywhere else.
+    assert stage.order({"command": "video.reroute", "video_id": video}) == ("applied", None)
+    assert [attempt.bundle_id for attempt in stage.video(video).attempts] == ["b1"]
+
+
+def test_what_was_taken_all_the_same_after_the_video_left_is_given_up_and_holds_the_newer_attempt(make: Make) -> None:
+    stage = make()
+    video = placed(stage, "b1", "b2")
+    (command,) = stage.dispatch()
+    stage.result(command["command_id"], "again")
+    assert stage.order({"command": "video.reroute", "video_id": video}) == ("applied", None)
+    stage.result(command["command_id"], "done")
+    assert [row["bundle_id"] for row in stage.commands(kind="unschedule_video")] == ["b1"]
+    assert stage.video(video).flags == ("held",)
+
+
+def test_what_becomes_of_an_alert_leaves_no_trace_in_the_log(make: Make) -> None:
+    """It is settled outside of the journal: another run of the journal would not know."""
+    stage = make()
+    stage.warm("b1")
+    stage.article("bundle.banned", "b1")
+    (alert,) = stage.commands(kind="alert")
+    before = len(stage.events())
+    for what in ("retry", "discard"):
+        assert stage.order({"command": f"command.{what}", "command_id": alert["command_id"]}) == ("applied", None)
+    assert stage.order({"command": "command.approve", "command_id": alert["command_id"]})[0] == "refused"
+    assert len(stage.events()) == before
 
 
 def test_an_alert_that_nobody_got_is_tried_again_whatever_became_of_the_video(make: Make) -> None:

@@ -91,3 +91,14 @@ def test_what_is_not_carried_out_is_an_error_with_its_reason(
 def test_an_applied_order_needs_no_note(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messages, "message_item", lambda *_: {"status": "applied", "reason": None})
     assert give(PAUSE, once="x") == Outcome(give(PAUSE, once="x").message_id, "applied")
+
+
+def test_what_an_order_brings_is_waited_for_until_it_is_done(database: Database) -> None:
+    answers = iter([False, False, True])
+    assert giving.waited(lambda _: next(answers)) is True
+    assert next(answers, "no more") == "no more"
+
+
+def test_what_an_order_brings_is_not_waited_for_for_ever(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(giving, "PATIENCE", 0.0)
+    assert giving.waited(lambda _: False) is False

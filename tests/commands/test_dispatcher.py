@@ -226,6 +226,10 @@ def test_killed_before_it_said_that_nothing_happened_it_is_tried_again(
         patch.setattr(house.dispatcher._journal, "append", killed)
         house.crash(answers=[TryAgain("503")])
     house.run()
+    assert house.vendor.told == ["execute"]
+
+    house.stage.wait(minutes=1)
+    house.run()
 
     assert house.vendor.told == ["execute", "execute"]
     assert house.command["status"] == "done"

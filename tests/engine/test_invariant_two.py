@@ -223,6 +223,9 @@ class Memory:
     def load(self, connection: Any, keys: Iterable[str]) -> None:
         """There is nothing to read: what is not kept is new."""
 
+    def is_at_hand(self, key: str) -> bool:
+        return key in self.kept
+
     def known(self, key: str) -> Any:
         return self.kept.get(key)
 

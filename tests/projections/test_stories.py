@@ -91,7 +91,7 @@ def test_a_video_of_a_campaign_moves_and_every_read_model_tells_why(stage: Watch
     assert (video.country, video.platform, video.group) == ("US", "tiktok", "default")
     assert (video.state, video.bundle_id, video.target_day) == ("planned", "b2", "2026-11-24")
     assert [(a["bundle_id"], a["state"]) for a in json.loads(video.attempts)] == [("b1", "failed"), ("b2", "planned")]
-    assert video.error_code is None
+    assert video.error_code == "network_error"
 
     placed, moved = (row for row in stage.rows(decisions) if row.kind in ("place", "reroute"))
     assert (placed.kind, placed.video_id, placed.from_bundle, placed.to_bundle) == ("place", name, None, "b1")
@@ -163,3 +163,12 @@ def test_a_video_that_no_account_has_any_more_is_found_by_what_failed(stage: Wat
     stage.article("video.post_failed", "b1", video_id=name, error_code="network_error", retry={"will_retry": False})
     (video,) = stage.rows(videos)
     assert (video.state, video.error_code) == ("waiting", "network_error")
+
+
+def test_a_video_that_failed_twice_is_found_by_what_failed_last(stage: Watched) -> None:
+    stage.warm("b1", "b2")
+    (name,) = stage.video_ids(stage.campaign(campaign()))
+    for bundle, code in (("b1", "network_error"), ("b2", "upload_error")):
+        stage.send_all()
+        stage.article("video.post_failed", bundle, video_id=name, error_code=code, retry={"will_retry": False})
+        assert [row.error_code for row in stage.rows(videos)] == [code]

@@ -285,7 +285,7 @@ def test_webhook_secrets_are_a_list(load: Load) -> None:
         ("ORCHESTRATOR_API_TOKENS", f"ops:root:{TOKEN}", "role in entry 1", "viewer, operator or admin"),
         ("ORCHESTRATOR_API_TOKENS", f"a b:admin:{TOKEN}", "name in entry 1", "letters"),
         ("ORCHESTRATOR_API_TOKENS", f":admin:{TOKEN}", "name in entry 1", "letters"),
-        ("ORCHESTRATOR_API_TOKENS", f"a:admin:{TOKEN},b:viewer:short", "token in entry 2", "16 or more"),
+        ("ORCHESTRATOR_API_TOKENS", f"a:admin:{TOKEN},b:viewer:", "token in entry 2 is empty", "ASCII"),
         ("ORCHESTRATOR_API_TOKENS", f"a:admin:{TOKEN} {TOKEN}", "token in entry 1", "without spaces"),
         ("ORCHESTRATOR_API_TOKENS", f"a:admin:{TOKEN},a:viewer:{TOKEN}x", "entry 2 has the name", "each its own"),
         ("ORCHESTRATOR_API_TOKENS", f"a:admin:{TOKEN},b:viewer:{TOKEN}", "entry 2 has the token", "each its own"),
@@ -342,6 +342,15 @@ def test_is_loopback() -> None:
 def test_unknown_variable_is_a_warning(tmp_path: Path, variable: str, warning: str) -> None:
     settings = Settings.load({variable: "hidden", "OTHER": "x"}, tmp_path)
     assert settings.warnings == (f"{variable} is not a setting: {warning}",)
+
+
+def test_a_token_that_can_be_guessed_is_taken_with_a_warning(load: Load) -> None:
+    settings = load(API_TOKENS=f"ops:admin:{'x' * 16},tv:viewer:{'y' * 15},bot:operator:z")
+    assert [len(token.token.reveal()) for token in settings.api_tokens] == [16, 15, 1]
+    assert settings.warnings == tuple(
+        f"ORCHESTRATOR_API_TOKENS: the token in entry {number} has fewer than 16 characters and can be guessed"
+        for number in (2, 3)
+    )
 
 
 def test_effective_values_and_sources(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ class Account:
     platform: str
     dialect: str
     state: str = "created"
+    was_banned: bool = False
     slots: dict[str, Slot] = field(default_factory=dict)
 
 
@@ -116,7 +117,7 @@ class Vendor:
                 account.state = "warm"
                 self.tell(account, "bundle.warming_completed" if article else "warming.session_completed")
         elif account.state == "warm" and roll < 0.006:
-            account.state = "banned"
+            account.state, account.was_banned = "banned", True
             for slot in account.slots.values():
                 if slot.state != "posted":
                     slot.state = "dead"

@@ -10,11 +10,11 @@ from starlette.responses import Response
 
 from orchestrator.api.answers import JsonResponse
 from orchestrator.api.call import Call, not_found
-from orchestrator.api.giving import append, message_of, outcome, read_body, refusal
+from orchestrator.api.giving import append, malformed, message_of, outcome, read_body, refusal
 from orchestrator.api.handlers.filters import COUNTRY, PLATFORM
 from orchestrator.api.operations import PAGING, Answer, Operation, Parameter
 from orchestrator.api.problems import Problem, unavailable
-from orchestrator.api.queries.campaigns import campaign_item, list_campaigns
+from orchestrator.api.queries.campaigns import campaign_entry, campaign_item, list_campaigns
 from orchestrator.api.queries.histories import campaign_history
 from orchestrator.api.queries.page import log_head
 from orchestrator.api.schemas import SOME_TEXT, TEXT, TEXTS, listing, record, ref
@@ -22,8 +22,6 @@ from orchestrator.campaigns import CampaignSpec, read_csv, read_document
 from orchestrator.campaigns.files import LARGEST, LONGEST_CAPTION, LONGEST_URL, MOST_VIDEOS, SPREADS, TYPES
 from orchestrator.clock import instant_of
 from orchestrator.database import Database
-from orchestrator.database.tables import desk
-from orchestrator.desk import CampaignEntry, read_campaign
 from orchestrator.documents import Problem as Wrong
 from orchestrator.documents import Refused
 from orchestrator.domain.campaign import STATUSES
@@ -35,15 +33,16 @@ WAIT = 10
 DAY = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "description": "a day such as 2026-12-01"}
 FLAG = {"type": "boolean"}
 OF_CSV = (
-    Parameter("name", "CSV only: the campaign's name.", {"type": "string"}, example="spring-launch"),
+    Parameter("name", "CSV only: the campaign's name.", {"type": "string"}),
     Parameter("group", "CSV only: its group.", {"type": "string"}),
-    Parameter("starts", "CSV only: its first day.", DAY, example="2026-12-01"),
-    Parameter("ends", "CSV only: its last day.", DAY, example="2026-12-14"),
-    COUNTRY,
-    PLATFORM,
-    Parameter("disclose_as_ads", "CSV only, and must be stated.", FLAG, example=True),
-    Parameter("ai_content_disclaimer", "CSV only, and must be stated.", FLAG, example=False),
+    Parameter("starts", "CSV only: its first day.", DAY),
+    Parameter("ends", "CSV only: its last day.", DAY),
+    Parameter("country", "CSV only: where a row names none.", COUNTRY.schema),
+    Parameter("platform", "CSV only: where a row names none.", PLATFORM.schema),
+    Parameter("disclose_as_ads", "CSV only, and must be stated.", FLAG),
+    Parameter("ai_content_disclaimer", "CSV only, and must be stated.", FLAG),
 )
+"""Without examples: a line to copy sends JSON, which says these things itself."""
 
 
 async def list_(call: Call) -> Response:
@@ -68,7 +67,7 @@ async def create(call: Call) -> Response:
     body = await read_body(call.request, LARGEST)
     study, services = call.runtime.study, call.runtime.services
     spec = await study.compute(lambda: _spec(call, body))
-    known = await call.read(_known, spec.campaign_id)
+    known = await call.read(campaign_entry, spec.campaign_id)
     if known is not None and known.digest != spec.digest:
         raise Problem("conflict", f"There is a campaign {spec.name!r} with other content. Give this one another name.")
     location = {"Location": f"/api/campaigns/{spec.campaign_id}"}
@@ -114,17 +113,15 @@ def _planned(
     return wanted, answer
 
 
-def _known(connection: sa.Connection, campaign_id: str) -> CampaignEntry | None:
-    query = sa.select(desk.c.body).where(desk.c.kind == "campaign", desk.c.name == campaign_id)
-    return read_campaign(connection.execute(query).scalar_one_or_none())
-
-
 def _spec(call: Call, body: bytes) -> CampaignSpec:
     """Raises the problem `malformed-document` with everything that is wrong."""
     kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == "text/csv":
             return _of_csv(call, body)
+        stray = [parameter.name for parameter in OF_CSV if call.query[parameter.name] is not None]
+        if stray:
+            raise malformed(f"The parameters {', '.join(stray)} are for CSV only: the document says it itself.")
         return read_document(body.decode())
     except UnicodeDecodeError:
         raise Problem("malformed-document", "The document is not UTF-8.") from None
@@ -136,16 +133,16 @@ def _of_csv(call: Call, body: bytes) -> CampaignSpec:
     query = call.query
     missing = [name for name in ("name", "disclose_as_ads", "ai_content_disclaimer") if query[name] is None]
     if missing:
-        raise Problem("bad-query", f"A campaign in CSV needs the parameters {', '.join(missing)}; there is no default.")
+        raise malformed(f"A campaign in CSV needs the parameters {', '.join(missing)}; there is no default.")
     country = country_code(query["country"]) if query["country"] is not None else None
     if query["country"] is not None and country is None:
-        raise Problem("bad-query", "The parameter country is a code of ISO 3166 alpha-2.")
+        raise malformed("The parameter country is a code of ISO 3166 alpha-2.")
     days: dict[str, date | None] = {}
     for name in ("starts", "ends"):
         try:
             days[name] = date.fromisoformat(query[name]) if query[name] is not None else None
         except ValueError:
-            raise Problem("bad-query", f"The parameter {name} is no day that exists.") from None
+            raise malformed(f"The parameter {name} is no day that exists.") from None
     return read_csv(
         body,
         name=query["name"],

@@ -28,6 +28,7 @@ from orchestrator.api.handlers.filters import PLATFORM, with_country_code
 from orchestrator.api.operations import Answer, Operation, Parameter
 from orchestrator.api.parameters import parse
 from orchestrator.api.problems import Problem, unavailable
+from orchestrator.api.queries.campaigns import is_settled
 from orchestrator.api.queries.commands import list_commands
 from orchestrator.api.queries.exists import (
     known_bundle,
@@ -38,7 +39,7 @@ from orchestrator.api.queries.exists import (
 )
 from orchestrator.api.queries.messages import list_messages
 from orchestrator.api.queries.videos import list_videos
-from orchestrator.api.schemas import NUMBER, TEXT, TEXTS, record
+from orchestrator.api.schemas import NUMBER, SOME_TEXT, TEXTS, record
 from orchestrator.domain.countries import country_code
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -48,7 +49,7 @@ MOST_AT_ONCE = 10_000
 HANDFUL = 500
 """Orders that are journalled at a time: webhooks want room in its queue, too."""
 SAMPLE = 20
-REASON = {"type": "string", "maxLength": LONGEST_TEXT, "description": "why, for the record"}
+REASON = {"type": ["string", "null"], "maxLength": LONGEST_TEXT, "description": "why, for the record"}
 
 
 def _order(
@@ -61,8 +62,10 @@ def _order(
     role: str = "operator",
     command: str | None = None,
     extra: tuple[str, ...] = (),
+    is_done: Callable[[sa.Connection, str], bool] | None = None,
 ) -> Operation:
-    """One order about one thing, which has to exist. `extra` members of its body are texts."""
+    """One order about one thing, which has to exist. `extra` members of its body are texts. Of work that goes on once
+    the order is applied `is_done` tells when it ends."""
     member = f"{what}_id"
 
     async def handler(call: Call) -> Response:
@@ -71,9 +74,10 @@ def _order(
         if found is None:
             raise not_found(what)
         wanted = {"command": command or f"{what}.{verb}", member: found, "reason": None, **given}
-        return await give(call, message_of(call, wanted))
+        ends = (lambda connection: is_done(connection, found)) if is_done is not None else None
+        return await give(call, message_of(call, wanted), ends)
 
-    members = {"reason": REASON, **dict.fromkeys(extra, TEXT)}
+    members = {"reason": REASON, **dict.fromkeys(extra, SOME_TEXT)}
     return Operation(
         "POST",
         f"/api/{what}s/{{id}}/{verb}",
@@ -99,8 +103,10 @@ def _of_bundles(verb: str, summary: str, description: str, role: str = "operator
     return _order("bundle", verb, known_bundle, summary, description, role=role)
 
 
-def _of_campaigns(verb: str, summary: str, description: str) -> Operation:
-    return _order("campaign", verb, known_campaign, summary, description)
+def _of_campaigns(
+    verb: str, summary: str, description: str, is_done: Callable[[sa.Connection, str], bool] | None = None
+) -> Operation:
+    return _order("campaign", verb, known_campaign, summary, description, is_done=is_done)
 
 
 def _of_commands(verb: str, summary: str, description: str, role: str = "operator") -> Operation:
@@ -234,7 +240,7 @@ def _bulk_operation(what: str) -> Operation:
                 "minProperties": 1,
                 "additionalProperties": False,
             },
-            dry_run={"type": "boolean"},
+            dry_run={"type": ["boolean", "null"]},
             reason=REASON,
         ),
         body_example={
@@ -291,10 +297,21 @@ OPERATIONS = (
     _of_bundles("reviewed", "A bundle was reviewed", "Lifts the hold, and what asked for it."),
     _of_bundles("warm", "Warm an account", "Starts warming as the policies say how."),
     _of_bundles("reinstate", "Reinstate an account", "Lifts the bans that are known now.", role="admin"),
-    _of_campaigns("start", "Start a campaign", "Its videos are placed, as far as that is still possible as drafted."),
+    _of_campaigns(
+        "start",
+        "Start a campaign",
+        "Its videos are placed, as far as that is still possible as drafted. `Prefer: wait` waits for that, too; where "
+        "it takes longer, the campaign is `placing`.",
+        is_settled,
+    ),
     _of_campaigns("pause", "Pause a campaign", "Nothing of it is handed over; what TokPortal holds stays."),
     _of_campaigns("resume", "Resume a campaign", "Videos whose day has passed get another."),
-    _of_campaigns("cancel", "Cancel a campaign", "What is not posted yet is cancelled."),
+    _of_campaigns(
+        "cancel",
+        "Cancel a campaign",
+        "What is not posted yet is cancelled; `Prefer: wait` waits for that, too.",
+        is_settled,
+    ),
     _order(
         "message",
         "retry",

@@ -23,7 +23,7 @@ FILTERS = (
     Parameter("bundle_id", "The bundle that it is on.", {"type": "string"}, example="bdl_us_1"),
     Parameter("campaign_id", "The campaign that planned it.", {"type": "string"}),
     Parameter("ref", "What its campaign calls it.", {"type": "string"}),
-    Parameter("error_code", "The code of its newest failure, unless it was moved on.", {"type": "string"}),
+    Parameter("error_code", "The code of its newest failure, on whichever account.", {"type": "string"}),
 )
 
 

@@ -11,10 +11,15 @@ import sqlalchemy as sa
 
 from orchestrator.api import cursors
 from orchestrator.api.queries.page import Page, page, read_position
-from orchestrator.database.tables import campaigns, videos
+from orchestrator.api.queries.projections import NAMES
+from orchestrator.database.tables import campaigns, desk, events, videos
+from orchestrator.desk import CampaignEntry, read_campaign
+from orchestrator.domain.campaign import Campaign
 
 DRAFT = "draft"
 WAITING = "waiting"
+ENDED = ("posted", "abandoned", "cancelled")
+"""The states of videos that a campaign is done with."""
 
 Progress = dict[str, dict[str, int]]
 
@@ -31,13 +36,14 @@ def list_campaigns(
         query = query.where(campaigns.c.status == status)
     rows = connection.execute(query).all()
     position = _position(connection)
-    progress = _progress(connection, [row.campaign_id for row in rows])
+    names = [row.campaign_id for row in rows]
+    progress, placing = _progress(connection, names), _placing(connection, names)
     return page(
         "campaigns",
         rows,
         limit,
         position,
-        lambda row: _item(row, progress[row.campaign_id], position),
+        lambda row: _item(row, progress[row.campaign_id], placing, position),
         lambda row: [row.name, row.campaign_id],
     )
 
@@ -47,10 +53,32 @@ def campaign_item(connection: sa.Connection, campaign_id: str) -> dict[str, Any]
     row = connection.execute(sa.select(campaigns).where(campaigns.c.campaign_id == campaign_id)).first()
     if row is None:
         return None
-    item = _item(row, _progress(connection, [campaign_id])[campaign_id], _position(connection))
+    progress = _progress(connection, [campaign_id])[campaign_id]
+    item = _item(row, progress, _placing(connection, [campaign_id]), _position(connection))
     if row.status == DRAFT:
         return {**item, "plan": msgspec.json.decode(row.plan), "unmet": msgspec.json.decode(row.unmet)}
     return {**item, **_standing(connection, campaign_id)}
+
+
+def campaign_entry(connection: sa.Connection, campaign_id: str) -> CampaignEntry | None:
+    """The campaign as the engine knows it; read models may be a moment behind."""
+    query = sa.select(desk.c.body).where(desk.c.kind == "campaign", desk.c.name == campaign_id)
+    return read_campaign(connection.execute(query).scalar_one_or_none())
+
+
+def is_settled(connection: sa.Connection, campaign_id: str) -> bool:
+    """Whether nothing of the campaign is left to be placed, or after its end to be cancelled, and whoever looks at it
+    finds that."""
+    entry = campaign_entry(connection, campaign_id)
+    if entry is None or (entry.placing and entry.status == "running"):
+        return False
+    query = sa.select(sa.func.max(events.c.notification_id)).where(events.c.originator_id == Campaign.key(campaign_id))
+    if read_position(connection, *NAMES) < connection.execute(query).scalar_one():
+        return False
+    if entry.status != "cancelled":
+        return True
+    left = sa.select(videos.c.video_id).where(videos.c.campaign_id == campaign_id, videos.c.state.not_in(ENDED))
+    return connection.execute(left.limit(1)).first() is None
 
 
 def _position(connection: sa.Connection) -> int:
@@ -74,13 +102,21 @@ def _progress(connection: sa.Connection, campaign_ids: Sequence[str]) -> default
     return found
 
 
-def _item(row: Any, progress: Progress, position: int) -> dict[str, Any]:
+def _placing(connection: sa.Connection, campaign_ids: Sequence[str]) -> set[str]:
+    """Those of the campaigns whose videos are still being placed for the first time."""
+    query = sa.select(desk.c.name, desk.c.body).where(desk.c.kind == "campaign", desk.c.name.in_(campaign_ids))
+    found = ((name, read_campaign(body)) for name, body in connection.execute(query))
+    return {name for name, entry in found if entry is not None and entry.placing}
+
+
+def _item(row: Any, progress: Progress, placing: set[str], position: int) -> dict[str, Any]:
     return {
         "campaign_id": row.campaign_id,
         "name": row.name,
         "group": row.group,
         "status": row.status,
         "reason": row.reason,
+        "placing": row.campaign_id in placing,
         "starts": row.starts,
         "ends": row.ends,
         "labels": msgspec.json.decode(row.labels),

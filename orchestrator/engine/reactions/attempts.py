@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from orchestrator.desk import LegEntry, VideoEntry
+import msgspec
+
+from orchestrator.desk import LegEntry, Place, VideoEntry, market_name
 from orchestrator.domain.decisions import (
     AttemptCancelled,
     SlotQuestioned,
@@ -49,6 +51,7 @@ def file(turn: Turn, video_id: str, plan: Plan) -> None:
         bundle_id=live.bundle_id if live is not None else None,
         with_vendor=live is not None and live.is_with_vendor,
         held=plan.held is not None,
+        cleared=plan.is_cleared,
         legs=tuple(
             LegEntry(leg.bundle_id, leg.target_day, leg.state != "cancelled", leg is live, leg.account)
             for leg in plan.legs
@@ -56,12 +59,20 @@ def file(turn: Turn, video_id: str, plan: Plan) -> None:
         elsewhere=tuple(sorted({str(note.bundle_id) for note in plan.elsewhere})),
     )
     turn.desk.put("video", video_id, entry)
-    if before is not None and _rooms(before) - _rooms(entry) and turn.desk.waiting_at(entry.place):
-        turn.work("place", country=entry.country, platform=entry.platform)
+    if before is not None and _rooms(before) - _rooms(entry):
+        place_again_soon(turn, entry.place)
     if before is not None and before.is_open and not entry.is_open:
         campaign = turn.desk.campaign(entry.campaign_id)
         if campaign is not None and not turn.desk.open_of_campaign(entry.campaign_id):
             turn.work("complete", campaign_id=entry.campaign_id)
+
+
+def place_again_soon(turn: Turn, place: Place) -> None:
+    """Has those who wait in a market tried again, once for however many reasons."""
+    market = turn.desk.market(*place)
+    if turn.desk.waiting_at(place) and not market.placing:
+        turn.desk.put("market", market_name(*place), msgspec.structs.replace(market, placing=True))
+        turn.work("place", country=place[0], platform=place[1])
 
 
 def _rooms(entry: VideoEntry) -> set[tuple[str, str]]:
@@ -85,13 +96,18 @@ def leave(turn: Turn, video: Video, plan: Plan, leg: Leg, why: str, answers: Key
         )
     is_over = leg.is_free or recovery.is_over(leg, turn.desk.state_of(leg.bundle_id))
     if leg.is_with_vendor and leg.posted is None and not is_over:
-        turn.command(
-            "unschedule_video",
-            command_id("unschedule", video.video_id, leg.number, leg.tries),
-            {"bundle_id": leg.bundle_id, "video_id": video.video_id},
-            held=gates.sending(turn),
-            **_about(video, plan, leg.bundle_id),
-        )
+        unschedule(turn, video, plan, leg)
+
+
+def unschedule(turn: Turn, video: Video, plan: Plan, leg: Leg) -> None:
+    """Has TokPortal give up what it may have of the attempt."""
+    turn.command(
+        "unschedule_video",
+        command_id("unschedule", video.video_id, leg.number, leg.tries),
+        {"bundle_id": leg.bundle_id, "video_id": video.video_id},
+        held=gates.sending(turn),
+        **_about(video, plan, leg.bundle_id),
+    )
 
 
 def _about(video: Video, plan: Plan, bundle_id: str | None) -> dict[str, Any]:
@@ -163,8 +179,18 @@ def retry(
     hand(turn, video, not_before=not_before)
 
 
-def ask(turn: Turn, video: Video, leg: Leg, why: str, answers: Key | None, **actor: Any) -> None:
-    """Asks TokPortal whether the account can still post the video: it is wanted elsewhere."""
+def ask(
+    turn: Turn,
+    video: Video,
+    leg: Leg,
+    why: str,
+    answers: Key | None,
+    *,
+    to: str | None = None,
+    actor: dict[str, str] | None = None,
+) -> None:
+    """Asks TokPortal whether the account can still post the video: it is wanted elsewhere. Where a person (`actor`)
+    ordered that, it goes to the bundle `to` afterwards, if one was named."""
     plan = plan_of(video)
     times = leg.asked + 1
     name = command_id("look_up", video.video_id, leg.number, leg.tries, times)
@@ -178,12 +204,14 @@ def ask(turn: Turn, video: Video, leg: Leg, why: str, answers: Key | None, **act
         why=why,
         times=times,
         command_id=name,
-        **actor,
+        to=to,
+        by=actor,
+        actor=actor,
     )
     about = _about(video, plan, leg.bundle_id)
     body = {"external_ref": video.video_id, "bundle_id": leg.bundle_id, "free_it": True}
     turn.command("look_up_slot", name, body, held=gates.sending(turn), **about)
-    if leg.asked == 0 and not actor:
+    if leg.asked == 0 and actor is None:
         kind = "stuck" if leg.state in ("uploading", "uploaded", "failed") else "missed"
         turn.alert(kind, f"video {video.video_id} ({plan.wish['ref']}) on {leg.bundle_id}: {why}", **about)
 
@@ -200,7 +228,16 @@ def abandon(turn: Turn, video: Video, plan: Plan, why: str, answers: Key | None 
     turn.record(
         video, VideoAbandoned, reason=why, answers=answers, bundle_id=plan.legs[-1].bundle_id if plan.legs else None
     )
+    file(turn, video.video_id, plan_of(video))
+    turn.timer(f"video:{video.video_id}", None)
     turn.alert("abandoned", f"video {video.video_id} ({plan.wish['ref']}) is abandoned: {why}", video_id=video.video_id)
+
+
+def look_again_tomorrow(turn: Turn, place: Place) -> None:
+    """Sets the timer of those who wait in a market to the begin of its next day."""
+    zone = turn.rules.at(*place).zone(place[0])
+    at = recovery.window_opens(turn.now.astimezone(zone).date() + timedelta(days=1), zone)
+    turn.timer(f"market:{market_name(*place)}", at, timer="market", place=place)
 
 
 def wait(
@@ -232,6 +269,10 @@ def wait(
         candidates=candidates,
         **actor,
     )
+    file(turn, video.video_id, plan_of(video))
+    at = datetime.fromisoformat(deadline) if deadline is not None else None
+    turn.timer(f"video:{video.video_id}", at, timer="video", video_id=video.video_id)
+    look_again_tomorrow(turn, (wish["country"], wish["platform"]))
     if is_told:
         return
     about = {key: wish[key] for key in ("campaign_id", "country", "platform")}

@@ -11,7 +11,7 @@ from orchestrator.desk import BundleEntry, Place, market_name, slice_after
 from orchestrator.domain.bundle import Bundle, BundleView
 from orchestrator.domain.decisions import BreakerOpened, ReviewRequested, Step, WarmingRequested, write_key
 from orchestrator.domain.facts import Key
-from orchestrator.engine.reactions import gates, reviews
+from orchestrator.engine.reactions import attempts, gates, reviews
 from orchestrator.engine.turn import Turn, command_id
 from orchestrator.policies.fields import written
 from orchestrator.policies.placement import why_not_postable
@@ -87,8 +87,11 @@ def _react(turn: Turn, old: BundleEntry, entry: BundleEntry, view: BundleView) -
         _count_ban(turn, entry, entry.place, view.ban)
     if _standing(old) != _standing(entry) and turn.desk.live_on(entry.bundle_id):
         turn.work("videos", bundle_id=entry.bundle_id)
-    if entry.place is not None and turn.desk.waiting_at(entry.place) and _is_postable(turn, entry):
-        turn.work("place", country=entry.country, platform=entry.platform)
+    is_lifted = old.state == "banned" and entry.state != "banned" and old.era == entry.era
+    if is_lifted and turn.desk.carried_by(entry.bundle_id):
+        turn.work("lifted", bundle_id=entry.bundle_id, after="")
+    if entry.place is not None and _is_postable(turn, entry):
+        attempts.place_again_soon(turn, entry.place)
 
 
 def _is_postable(turn: Turn, entry: BundleEntry) -> bool:

@@ -84,6 +84,7 @@ def order(turn: Turn, what: str, campaign_id: str, reason: str | None) -> str | 
     else:
         turn.work("videos", campaign_id=campaign_id)
         if what == "resume":
+            turn.work("complete", campaign_id=campaign_id)
             turn.work("waiting")
             if entry.placing:
                 turn.work("campaign", campaign_id=campaign_id, at=entry.placed)

@@ -31,9 +31,12 @@ def handover(turn: Turn, entry: VideoEntry) -> str | None:
     """Why a video is not handed to the account of its live attempt now."""
     if entry.held:
         return "the video is held"
+    rejected = turn.desk.rejected(entry.campaign_id, entry.ref)
+    if rejected is not None and not entry.cleared:
+        return rejected
     campaign = turn.desk.campaign(entry.campaign_id)
-    if campaign is not None and campaign.status == "paused":
-        return f"the campaign {campaign.name} is paused"
+    if campaign is not None and campaign.status in ("paused", "cancelled"):
+        return f"the campaign {campaign.name} is {campaign.status}"
     market = turn.desk.market(entry.country, entry.platform)
     if market.closed_by is not None:
         return market.closed_by

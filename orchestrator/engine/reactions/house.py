@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.desk import slice_after
 from orchestrator.documents import Refused
 from orchestrator.domain.decisions import ModeChanged, PoliciesApplied
-from orchestrator.engine.reactions import bundles, campaigns, outcomes, placing, videos
+from orchestrator.engine.reactions import attempts, bundles, campaigns, outcomes, placing, videos
 from orchestrator.engine.turn import Turn
 from orchestrator.policies.schema import parse
 
@@ -55,6 +56,8 @@ def timer(turn: Turn, body: dict[str, Any]) -> None:
             videos.consider(turn, body["video_id"])
     elif body["timer"] == "budget":
         turn.work("release", after=0, country=None, platform=None)
+    elif body["timer"] == "market":
+        placing.next_day_begins(turn, (body["place"][0], body["place"][1]))
     else:
         bundles.reconsider(turn, body["bundle_id"])
 
@@ -75,8 +78,13 @@ def work(turn: Turn, body: dict[str, Any]) -> None:
     elif what == "place":
         placing.place_waiting(turn, (body["country"], body["platform"]), body.get("after", ""))
     elif what == "waiting":
-        for country, platform in turn.desk.places_with_waiting():
-            turn.work("place", country=country, platform=platform)
+        for place in turn.desk.places_with_waiting():
+            attempts.place_again_soon(turn, place)
+    elif what == "lifted":
+        part, after = slice_after(turn.desk.carried_by(body["bundle_id"]), body["after"], videos.SLICE)
+        videos.on_lifted_ban(turn, body["bundle_id"], part)
+        if after is not None:
+            turn.work("lifted", bundle_id=body["bundle_id"], after=after)
     elif what == "bundles":
         bundles.reconsider_all(turn, body["after"])
     elif what == "release":

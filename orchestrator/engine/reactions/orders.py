@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from orchestrator.domain.decisions import (
 )
 from orchestrator.domain.facts import KINDS
 from orchestrator.domain.video import Plan, Video
-from orchestrator.engine.reactions import bundles, campaigns, house, outcomes, placing, videos
+from orchestrator.engine.reactions import attempts, bundles, campaigns, house, outcomes, placing, videos
 from orchestrator.engine.reactions.attempts import ask, plan_of, retry
 from orchestrator.engine.turn import Turn
 from orchestrator.policies import recovery
@@ -127,6 +128,9 @@ def _retry(turn: Turn, video: Video, plan: Plan, reason: str | None) -> str | No
     if bundle is None or bundle.state == "banned" or "closed" in bundle.holds:
         why = "closed" if bundle is not None and bundle.state != "banned" else "banned"
         return f"{leg.bundle_id} cannot post it: the account is {why}"
+    place, day = (plan.wish["country"], plan.wish["platform"]), date.fromisoformat(leg.target_day)
+    if leg.left and leg.failure is None and not placing.market_of(turn, place).has_room(leg.bundle_id, day):
+        return f"{leg.bundle_id} has no room for it on {day}"
     if recovery.is_trying(leg):
         return f"TokPortal is still trying on {leg.bundle_id} itself"
     retry(turn, video, leg, reason or "ordered", leg.failure.key if leg.failure else None, actor=turn.person)
@@ -155,7 +159,7 @@ def _reroute(turn: Turn, video: Video, plan: Plan, to: str | None, reason: str |
     if leg is not None and leg.is_with_vendor and not recovery.is_over(leg, turn.desk.state_of(leg.bundle_id)):
         if leg.is_unanswered:
             return "TokPortal is being asked already whether the account can still post it"
-        ask(turn, video, leg, why, None, actor=turn.person)
+        ask(turn, video, leg, why, None, to=to, actor=turn.person)
     else:
         placing.move(turn, video, plan, leg, why, None, to=to, actor=turn.person)
     videos.consider(turn, video.video_id)
@@ -263,9 +267,10 @@ def _market(turn: Turn, what: str, country: str, platform: str | None, reason: s
                 breaker=entry.breaker is not None,
             )
             entry = msgspec.structs.replace(entry, paused=None, breaker=None, bans=())
-            turn.work("place", country=place[0], platform=place[1])
         done = True
         turn.desk.put("market", market_name(*place), entry)
+        if what == "resume":
+            attempts.place_again_soon(turn, place)
         turn.work("gates", country=place[0], platform=place[1])
     if done:
         return None

@@ -16,10 +16,11 @@ from orchestrator.domain.decisions import (
     SlotAnswered,
 )
 from orchestrator.domain.facts import API, KINDS
-from orchestrator.domain.video import Leg, Video
+from orchestrator.domain.video import Leg, Plan, Video
 from orchestrator.engine.reactions import attempts, bundles, gates, joins, placing, videos
 from orchestrator.engine.turn import Turn, command_id
 from orchestrator.outbox import Command
+from orchestrator.outbox.outbox import ALERT
 
 UNSETTLED = ("pending", "held", "running", "unknown", "dead")
 STATUSES = {"done": "done", "refused": "dead", "dead": "dead", "unknown": "unknown", "again": "pending"}
@@ -91,6 +92,7 @@ def _dispatch_handover(turn: Turn, command: Command) -> None:
         turn.move_command(command.command_id, "held", why, of=("pending",))
         return
     if placing.moves_on(turn, video, plan, leg):
+        videos.consider(turn, video.video_id)
         return
     turn.record(
         video,
@@ -149,8 +151,7 @@ def _handover_result(turn: Turn, command: Command, report: dict[str, Any]) -> No
     about = {"bundle_id": command.bundle_id, "video_id": command.video_id}
     if outcome == "done":
         joins.answered(turn, video, leg.number, str(command.bundle_id), data, report["answered_at"])
-        if leg.sent == command.command_id:
-            _fact(turn, video, "VideoScheduled", str(command.bundle_id), command, report, {})
+        _taken(turn, video, plan, leg, command, report)
     elif outcome == "unknown":
         text = f"nobody knows whether TokPortal took video {video.video_id}; it is looked up: {said}"
         turn.alert("dead_command", text, once=command.command_id, **about)
@@ -171,6 +172,26 @@ def _handover_result(turn: Turn, command: Command, report: dict[str, Any]) -> No
     videos.consider(turn, video.video_id)
 
 
+def _taken(turn: Turn, video: Video, plan: Plan, leg: Leg, command: Command, report: dict[str, Any]) -> None:
+    """TokPortal has the video. It may be told so by a command that seemed to have come to nothing before."""
+    if leg.sent is None and leg is plan.live:
+        if attempts.handover_id(plan, video.video_id, leg) != command.command_id:
+            return
+        turn.record(video, HandoverStarted, number=leg.number, bundle_id=leg.bundle_id, command_id=command.command_id)
+    elif leg.sent is None and leg.left and leg.posted is None:
+        attempts.unschedule(turn, video, plan, leg)
+        text = f"TokPortal took video {video.video_id} for {leg.bundle_id}, which it was taken from"
+        turn.alert("late_news", text, once=command.command_id, video_id=video.video_id, bundle_id=leg.bundle_id)
+        live = plan.live
+        if plan.held is None and (plan.end == "waiting" or (live is not None and not live.is_with_vendor)):
+            why = f"TokPortal has it for {leg.bundle_id}: it may still be posted there"
+            attempts.hold(turn, video, why, None, why="signs")
+        return
+    elif leg.sent != command.command_id:
+        return
+    _fact(turn, video, "VideoScheduled", str(command.bundle_id), command, report, {})
+
+
 def _slot_result(turn: Turn, command: Command, report: dict[str, Any]) -> None:
     slot = report["data"].get("slot", "unknown") if report["outcome"] == "done" else "unknown"
     if slot == "posted":
@@ -189,9 +210,13 @@ def _answer(turn: Turn, command: Command, slot: str) -> None:
     if leg is not None and leg.bundle_id == command.bundle_id and leg.is_unanswered:
         why = str(leg.questioned)
         turn.record(video, SlotAnswered, number=leg.number, bundle_id=leg.bundle_id, slot=slot)
-        if slot == "free":
-            placing.move(turn, video, attempts.plan_of(video), leg, f"{why}; TokPortal says the slot is free", None)
-        else:
+        plan = attempts.plan_of(video)
+        if slot == "free" and plan.held is None:
+            to = leg.to if leg.to is not None and placing.choose(turn, video, plan, to=leg.to).bundle_id else None
+            by = dict(leg.by) if leg.by is not None else None
+            said = f"{why}; TokPortal says the slot is free"
+            placing.move(turn, video, plan, plan.live, said, None, to=to, actor=by)
+        elif slot != "free":
             said = "is still to post it" if slot == "busy" else "did not say whether the slot is free"
             text = f"video {video.video_id} stays on {leg.bundle_id}: TokPortal {said} ({why})"
             turn.alert("waiting", text, once=command.command_id, video_id=video.video_id, bundle_id=leg.bundle_id)
@@ -228,6 +253,8 @@ def settle(turn: Turn, what: str, name: str, reason: str | None) -> str | None:
     command = turn.commands([name]).get(name)
     if command is None:
         return f"there is no command {name!r}"
+    if command.kind == ALERT:
+        return _settle_alert(turn, what, name, reason)
     subject = _subject(turn, command)
     refusal = _settle(turn, what, command, reason)
     if subject is None:
@@ -245,6 +272,17 @@ def settle(turn: Turn, what: str, name: str, reason: str | None) -> str | None:
         what=command.kind,
         price=command.price,
     )
+    return None
+
+
+def _settle_alert(turn: Turn, what: str, name: str, reason: str | None) -> str | None:
+    """What became of an alert is not in the journal, so nothing of ours may follow from that."""
+    if what == "approve":
+        return "an alert costs nothing"
+    if what == "retry":
+        turn.move_command(name, "pending", None, of=("dead",))
+    else:
+        turn.move_command(name, "discarded", reason or "discarded by a person", of=("pending", "dead"))
     return None
 
 

@@ -13,7 +13,18 @@ from orchestrator.domain.decisions import CandidatesJudged, VideoPlanned, VideoR
 from orchestrator.domain.facts import Key
 from orchestrator.domain.house import Market as MarketAggregate
 from orchestrator.domain.video import Leg, Plan, Video
-from orchestrator.engine.reactions.attempts import abandon, file, hand, handover_id, hold, leave, plan_of, wait
+from orchestrator.engine.reactions.attempts import (
+    abandon,
+    file,
+    hand,
+    handover_id,
+    hold,
+    leave,
+    look_again_tomorrow,
+    place_again_soon,
+    plan_of,
+    wait,
+)
 from orchestrator.engine.turn import Turn
 from orchestrator.policies.placement import Choice, Market, Wish
 
@@ -91,7 +102,7 @@ def _then(turn: Turn, video: Video) -> None:
     hand(turn, video)
     plan = plan_of(video)
     why = turn.desk.rejected(plan.wish["campaign_id"], plan.wish["ref"])
-    if why is not None and plan.held is None:
+    if why is not None and plan.held is None and not plan.is_cleared:
         hold(turn, video, why, None, why="stop")
 
 
@@ -112,7 +123,7 @@ def move(
     policy = turn.rules.at(wish["country"], wish["platform"])
     rejected = turn.desk.rejected(wish["campaign_id"], wish["ref"])
     final = None
-    if rejected is not None:
+    if rejected is not None and not (plan.is_cleared and not plan.legs):
         final = f"{why}; it goes nowhere else: {rejected}"
     elif actor is None and plan.legs and not policy.reroute.enabled:
         final = f"{why}; reroutes are off for {wish['platform']} in {wish['country']}"
@@ -210,12 +221,23 @@ def _candidates(turn: Turn, choice: Choice, market: Market | None) -> dict[str, 
 
 def place_waiting(turn: Turn, place_: Place, after: str = "") -> None:
     """Tries again for the videos that wait in a market."""
+    market = turn.desk.market(*place_)
+    if not after and market.placing:
+        turn.desk.put("market", market_name(*place_), msgspec.structs.replace(market, placing=False))
     part, later = slice_after(turn.desk.waiting_at(place_), after, SLICE)
     turn.load(Video.key(name) for name in part)
     for name in part:
         place_again(turn, turn.video(name))
     if later is not None:
         turn.work("place", country=place_[0], platform=place_[1], after=later)
+
+
+def next_day_begins(turn: Turn, place_: Place) -> None:
+    """Who had no room may have some now."""
+    if turn.policies is None or not turn.desk.waiting_at(place_):
+        return
+    place_again_soon(turn, place_)
+    look_again_tomorrow(turn, place_)
 
 
 def place_again(turn: Turn, video: Video) -> None:

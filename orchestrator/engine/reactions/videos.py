@@ -10,7 +10,17 @@ from orchestrator.desk import ContentEntry, content_name, slice_after
 from orchestrator.domain.facts import Key, Note
 from orchestrator.domain.video import Leg, Plan, Video
 from orchestrator.engine.reactions import gates, placing, reviews
-from orchestrator.engine.reactions.attempts import abandon, ask, file, handover_id, hold, leave, plan_of, retry
+from orchestrator.engine.reactions.attempts import (
+    abandon,
+    ask,
+    file,
+    handover_id,
+    hold,
+    leave,
+    plan_of,
+    retry,
+    unschedule,
+)
 from orchestrator.engine.turn import Turn, command_id
 from orchestrator.policies import recovery
 
@@ -54,6 +64,9 @@ def _act(turn: Turn, video: Video, plan: Plan) -> tuple[bool, datetime | None]:
     video_id = video.video_id
     if plan.posts:
         return _settle_posted(turn, video, plan), reviews.of_video(turn, video, plan)
+    if _is_to_be_held(turn, plan):
+        hold(turn, video, str(turn.desk.rejected(plan.wish["campaign_id"], plan.wish["ref"])), None, why="stop")
+        return True, None
     if plan.end == "waiting":
         deadline = datetime.fromisoformat(plan.deadline) if plan.deadline is not None else None
         if deadline is not None and turn.now >= deadline and plan.held is None:
@@ -74,6 +87,7 @@ def _act(turn: Turn, video: Video, plan: Plan) -> tuple[bool, datetime | None]:
     step = recovery.course(
         leg,
         state=bundle.state,
+        warmed=bundle.warmed,
         ban=bundle.ban,
         holds=bundle.holds,
         policy=policy,
@@ -97,6 +111,17 @@ def _act(turn: Turn, video: Video, plan: Plan) -> tuple[bool, datetime | None]:
     return True, None
 
 
+def _is_to_be_held(turn: Turn, plan: Plan) -> bool:
+    """Whether the platform rejected its content, and it is not with TokPortal, nor released by a person."""
+    if (
+        plan.held is not None
+        or plan.is_cleared
+        or turn.desk.rejected(plan.wish["campaign_id"], plan.wish["ref"]) is None
+    ):
+        return False
+    return plan.end == "waiting" or (plan.live is not None and not plan.live.is_with_vendor)
+
+
 def on_news(turn: Turn, video: Video, key: Key) -> None:
     """The fact with this key was recorded about a video of ours."""
     note = next((note for note in reversed(video.notes) if note.key == key), None)
@@ -111,17 +136,47 @@ def on_news(turn: Turn, video: Video, key: Key) -> None:
         turn.alert("wrong_bundle", text, once=f"{video_id}:{note.bundle_id}", **about)
     elif carrier is not None and carrier.left and _is_alive(turn, carrier, note):
         live = plan.live
-        is_waiting = plan.end == "waiting"
+        is_idle = plan.end in ("waiting", "abandoned")
         text = f"{note.name} on {note.bundle_id}, which video {video_id} was taken from"
         turn.alert("late_news", text, once=f"{video_id}:{note.bundle_id}", **about)
-        if plan.held is None and (is_waiting or (live is not None and not live.is_with_vendor)):
+        if plan.held is None and (is_idle or (live is not None and not live.is_with_vendor)):
             hold(turn, video, f"signs of life on {note.bundle_id}: it may still be posted there", note.key, why="signs")
+    if (carrier is None or carrier.left) and (why := _rejection(turn, plan, note)) is not None:
+        # Late news, and no less true for it.
+        reject(turn, plan.wish["campaign_id"], plan.wish["ref"], why)
     if note.name == "CorrectionsRequested":
         turn.alert("corrections", f"corrections were requested for video {video_id}", once=note.event_id, **about)
     elif note.name in ("NotRecommended", "AiLabeled", "SoundRestricted"):
         turn.alert("flagged", f"{note.name}: video {video_id} on {note.bundle_id}", once=note.event_id, **about)
     if note.name != "MetricsUpdated":
         consider(turn, video_id)
+
+
+def _rejection(turn: Turn, plan: Plan, note: Note) -> str | None:
+    """What the fact says of the content, if the platform rejected it for good."""
+    if note.name != "PostFailed" or turn.policies is None or recovery.is_to_be_tried_again(note):
+        return None
+    code = str(note.detail.get("error_code"))
+    policy = turn.policies.at(plan.wish["country"], plan.wish["platform"])
+    return recovery.rejection(code) if policy.failure.action(code) == "stop" else None
+
+
+def on_lifted_ban(turn: Turn, bundle_id: str, video_ids: Sequence[str]) -> None:
+    """A person reinstated the account: what was taken from it for the ban may still be posted there."""
+    turn.load(Video.key(name) for name in video_ids)
+    for name in video_ids:
+        if not turn.is_ours(name):
+            continue
+        video = turn.video(name)
+        plan = plan_of(video)
+        leg = next((leg for leg in plan.legs if leg.bundle_id == bundle_id), None)
+        if leg is None or not leg.left or not leg.is_with_vendor or plan.posts or recovery.is_over(leg, "reinstated"):
+            continue
+        unschedule(turn, video, plan, leg)
+        live = plan.live
+        if plan.held is None and (plan.end == "waiting" or (live is not None and not live.is_with_vendor)):
+            hold(turn, video, f"{bundle_id} is reinstated: it may still be posted there", None, why="signs")
+            consider(turn, name)
 
 
 def _is_alive(turn: Turn, leg: Leg, note: Note) -> bool:
