@@ -199,8 +199,8 @@ class World:
         self.check_posts()
 
     def check_posts(self) -> None:
-        """The promise behind invariant 3, by what the vendor really did: nothing is posted on a second account. A ban is
-        TokPortal's own word that an account posts nothing more; that it had posted before may be told too late."""
+        """The promise behind invariant 3, by what the vendor really did: nothing is posted on a second account. A ban
+        is TokPortal's own word that an account posts nothing more; that it had posted before may be told too late."""
         accounts: dict[str, set[str]] = {}
         for account in self.vendor.accounts.values():
             if account.was_banned:
