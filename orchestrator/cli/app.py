@@ -75,8 +75,8 @@ def _greet(settings: Settings) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{settings.port}"
     plain = {
-        Mode.OBSERVE: "Everything that TokPortal reports is kept and shown. Nothing is sent to TokPortal.",
-        Mode.LIVE: "This version sends nothing to TokPortal yet: it keeps and shows what TokPortal reports.",
+        Mode.OBSERVE: "Reports are kept, shown and decided about. Commands to TokPortal are held: nothing is sent.",
+        Mode.LIVE: "This version sends nothing to TokPortal yet: it decides, and its commands are held.",
         Mode.SANDBOX: "This is a sandbox world: no TokPortal account is involved, and nothing leaves this machine.",
     }[settings.mode]
     logging.getLogger("orchestrator").info("serving. %s", plain, extra={"url": url, "mode": str(settings.mode)})

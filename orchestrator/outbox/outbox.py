@@ -118,6 +118,61 @@ AND (outbox.status, outbox.reason) IS DISTINCT FROM (moved.status, moved.reason)
 """
 
 SENDABLE = outbox.c.kind != ALERT
+NOW = sa.bindparam("now", type_=sa.BigInteger)
+
+
+# Both are asked several times a second: put together once.
+
+
+def _ready() -> sa.Select[Any]:
+    busy = sa.select(outbox.c.bundle_id).where(outbox.c.status.in_([RUNNING, UNKNOWN]), outbox.c.bundle_id.is_not(None))
+    earlier = outbox.alias("earlier")
+    lane = sa.func.coalesce(outbox.c.bundle_id, outbox.c.command_id)
+    due = (
+        sa.select(
+            outbox.c.command_id,
+            outbox.c.seq,
+            sa.func.row_number().over(partition_by=lane, order_by=outbox.c.seq).label("place"),
+        )
+        .where(
+            outbox.c.status == PENDING,
+            outbox.c.not_before <= NOW,
+            SENDABLE,
+            lane.not_in(busy),
+            ~sa.exists().where(
+                earlier.c.video_id == outbox.c.video_id,
+                earlier.c.bundle_id == outbox.c.bundle_id,
+                earlier.c.seq < outbox.c.seq,
+                earlier.c.status.in_([PENDING, HELD]),
+                earlier.c.kind != ALERT,
+            ),
+        )
+        .subquery()
+    )
+    most = sa.bindparam("most", type_=sa.Integer)
+    return sa.select(due.c.command_id).where(due.c.place == 1).order_by(due.c.seq).limit(most)
+
+
+def _under_way() -> sa.Select[Any]:
+    other = outbox.alias("other")
+    is_first = ~sa.exists().where(
+        other.c.bundle_id == outbox.c.bundle_id,
+        other.c.command_id != outbox.c.command_id,
+        sa.or_(other.c.status == UNKNOWN, sa.and_(other.c.status == RUNNING, other.c.seq < outbox.c.seq)),
+    )
+    return (
+        sa.select(outbox)
+        .where(
+            sa.or_(sa.and_(outbox.c.status == RUNNING, is_first), outbox.c.status == UNKNOWN),
+            # One that was put off, and whose report the engine has not taken yet, is not carried out once more.
+            outbox.c.not_before <= NOW,
+            SENDABLE,
+        )
+        .order_by(outbox.c.seq)
+    )
+
+
+READY, UNDER_WAY = _ready(), _under_way()
 
 
 class Outbox:
@@ -229,54 +284,12 @@ class Outbox:
         video. It does hold up what was decided later for its own video on the bundle: to unschedule a video is to
         undo what was said before, not what is said afterwards.
         """
-        busy = sa.select(outbox.c.bundle_id).where(
-            outbox.c.status.in_([RUNNING, UNKNOWN]), outbox.c.bundle_id.is_not(None)
-        )
-        earlier = outbox.alias("earlier")
-        lane = sa.func.coalesce(outbox.c.bundle_id, outbox.c.command_id)
-        due = (
-            sa.select(
-                outbox.c.command_id,
-                outbox.c.seq,
-                sa.func.row_number().over(partition_by=lane, order_by=outbox.c.seq).label("place"),
-            )
-            .where(
-                outbox.c.status == PENDING,
-                outbox.c.not_before <= now,
-                SENDABLE,
-                lane.not_in(busy),
-                ~sa.exists().where(
-                    earlier.c.video_id == outbox.c.video_id,
-                    earlier.c.bundle_id == outbox.c.bundle_id,
-                    earlier.c.seq < outbox.c.seq,
-                    earlier.c.status.in_([PENDING, HELD]),
-                    earlier.c.kind != ALERT,
-                ),
-            )
-            .subquery()
-        )
-        query = sa.select(due.c.command_id).where(due.c.place == 1).order_by(due.c.seq).limit(limit)
-        return list(connection.execute(query).scalars())
+        return list(connection.execute(READY, {"now": now, "most": limit}).scalars())
 
     def under_way(self, connection: sa.Connection, now: int) -> list[Command]:
         """Commands that the engine has let go, and those with an unknown outcome that are to be looked up now; the
         oldest first, and of each bundle one."""
-        other = outbox.alias("other")
-        is_first = ~sa.exists().where(
-            other.c.bundle_id == outbox.c.bundle_id,
-            other.c.command_id != outbox.c.command_id,
-            sa.or_(other.c.status == UNKNOWN, sa.and_(other.c.status == RUNNING, other.c.seq < outbox.c.seq)),
-        )
-        query = sa.select(outbox).where(
-            sa.or_(
-                sa.and_(outbox.c.status == RUNNING, is_first),
-                outbox.c.status == UNKNOWN,
-            ),
-            # One that was put off, and whose report the engine has not taken yet, is not carried out once more.
-            outbox.c.not_before <= now,
-            SENDABLE,
-        )
-        return [_command(row) for row in connection.execute(query.order_by(outbox.c.seq))]
+        return [_command(row) for row in connection.execute(UNDER_WAY, {"now": now})]
 
     def alerts(self, connection: sa.Connection, now: int, limit: int) -> list[Command]:
         """Alerts to be delivered."""

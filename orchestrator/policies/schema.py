@@ -239,6 +239,7 @@ def _policy(values: Mapping[str, Any]) -> Policy:
     )
 
 
+@lru_cache(maxsize=8)
 def parse(text: str) -> Policies:
     """Raises `Refused` with everything that is wrong."""
     if len(text.encode("utf-8", "surrogatepass")) > LARGEST:
