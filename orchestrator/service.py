@@ -108,7 +108,14 @@ def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], Non
     reads = Database(url, connections=pools.reads, name="orchestrator-api", statement_timeout=10)
     require_head(reads)
     clock = settle(reads, settings.world, settings.clock)
-    environment = {"ORCHESTRATOR_LOG_FORMAT": str(settings.log_format), "ORCHESTRATOR_MODE": str(settings.mode)}
+    # Whom the door lets in is nothing to the workers: a list of networks that is broken by now must not keep one from
+    # starting.
+    environment = {
+        "ORCHESTRATOR_LOG_FORMAT": str(settings.log_format),
+        "ORCHESTRATOR_MODE": str(settings.mode),
+        "ORCHESTRATOR_ALLOWED_NETWORKS": "",
+        "ORCHESTRATOR_TRUSTED_PROXIES": "",
+    }
     group_commit = GroupCommit([sys.executable, "-m", "orchestrator", "worker", JOURNAL], environment)
     supervisor = Supervisor(list(WORKERS), environment)
     door = build_door(settings, group_commit, clock)

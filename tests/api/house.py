@@ -143,12 +143,17 @@ class InThisProcess(GroupCommit):
         self._journal = journal
         self._process = object()  # type: ignore[assignment]
         self._has_begun = True
+        self._lock = threading.Lock()
 
     async def append(self, what: Any, timeout: float) -> Appended:
         try:
-            return (await asyncio.to_thread(self._journal.append, [what]))[0]
+            return await asyncio.to_thread(self._append, what)
         except Exception as error:
             raise JournalUnavailableError from error
+
+    def _append(self, what: Any) -> Appended:
+        with self._lock:  # A journal is for one thread at a time.
+            return self._journal.append([what])[0]
 
     async def stop(self) -> None:
         await asyncio.to_thread(self._journal.close)

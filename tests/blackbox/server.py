@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -362,6 +362,11 @@ class Server:
     def errors(self) -> list[dict[str, Any]]:
         """The lines of the log that tell of something that should not have happened."""
         return [line for line in self.log_lines() if line["level"] in ("error", "critical") or "exception" in line]
+
+
+def agree(server: Server, arguments: Sequence[str], path: str) -> None:
+    """The command line shows what the API answers. What the service does by itself may move the log between the two."""
+    wait_for(lambda: server.cli_json(*arguments) == server.api(path), what=f"{' '.join(arguments)} as {path}")
 
 
 class Stream:

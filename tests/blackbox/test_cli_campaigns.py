@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.blackbox.conftest import SETTINGS, NewServer, empty_database
-from tests.blackbox.server import Server, run_cli
+from tests.blackbox.server import Server, agree, run_cli
 from tests.blackbox.story import article, fresh
 from tests.conftest import BACKENDS
 
@@ -111,8 +111,8 @@ def test_a_campaign_lives_by_orders_of_the_command_line(house: Server) -> None:
     house.wait_until_applied()
     campaign_id = drafted["campaign_id"]
     assert house.cli_json("campaign", "plan", name)["plan"] == drafted["plan"]
-    assert house.cli_json("campaigns", "show", name) == house.api(f"/api/campaigns/{campaign_id}")
-    assert house.cli_json("campaigns", "list", "--status", "draft") == house.api("/api/campaigns?status=draft")
+    agree(house, ("campaigns", "show", name), f"/api/campaigns/{campaign_id}")
+    agree(house, ("campaigns", "list", "--status", "draft"), "/api/campaigns?status=draft")
 
     # Started: every video is where the draft said.
     started = house.cli_json("campaign", "start", name, "--reason", "as agreed")
