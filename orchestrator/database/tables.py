@@ -143,6 +143,8 @@ bundles = sa.Table(
     sa.Column("last_event_at", sa.Text),
     sa.Column("memo", sa.LargeBinary, nullable=False),
     sa.Column("warmed_at", sa.Text),
+    sa.Column("slots_total", sa.BigInteger),
+    sa.Column("slots_free", sa.BigInteger),
     sa.Index("bundles_country", "country", "platform", "bundle_id"),
     sa.Index("bundles_state", "state", "bundle_id"),
     sa.Index("bundles_username", "username"),
@@ -243,6 +245,7 @@ outbox = sa.Table(
     sa.Column("last_error", sa.Text),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("message_id", Name, nullable=False),
+    sa.Column("urgency", sa.SmallInteger, nullable=False, server_default="1"),
     sa.Index("outbox_status", "status", "not_before", "seq"),
     sa.Index("outbox_bundle", "bundle_id", "seq"),
     sa.Index("outbox_video", "video_id", "seq"),
@@ -259,6 +262,42 @@ due = sa.Table(
     sa.Index("due_at", "due_at", "name"),
 )
 """Timers: what is to be looked at again, and when. `due_at` is on the service's clock."""
+
+quotas = sa.Table(
+    "quotas",
+    metadata,
+    sa.Column("name", Name, primary_key=True),
+    sa.Column("tokens", sa.Double, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("closed_until", sa.BigInteger, nullable=False),
+)
+"""What is left of what TokPortal grants, as of `at` on the service's clock: kept here so that a restart does not begin
+with a full bucket. Until `closed_until` nothing is asked for at all."""
+
+sweeps = sa.Table(
+    "sweeps",
+    metadata,
+    sa.Column("name", Name, primary_key=True),
+    sa.Column("due_at", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+"""What reconciliation reads from TokPortal, when next, and how far it got. `due_at` is on the service's clock."""
+
+alert_groups = sa.Table(
+    "alert_groups",
+    metadata,
+    sa.Column("cause", Name, primary_key=True),
+    sa.Column("kind", Name, nullable=False),
+    sa.Column("opened_at", sa.BigInteger, nullable=False),
+    sa.Column("last_at", sa.BigInteger, nullable=False),
+    sa.Column("told_at", sa.BigInteger, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.Column("told", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Index("alert_groups_last", "last_at"),
+)
+"""Causes that people were alerted of and that have not ended: how often each came, and how many of those were told.
+Microseconds since 1970, of the real clock: it is people who wait."""
 
 decisions = sa.Table(
     "decisions",
