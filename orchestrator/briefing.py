@@ -28,14 +28,23 @@ CAMPAIGNS = "campaigns"
 
 
 def brief(
-    database: Database, mode: str, config_dir: Path, clock: Clock, environment: Callable[[str], object | None]
+    database: Database,
+    mode: str,
+    config_dir: Path,
+    clock: Clock,
+    environment: Callable[[str], object | None],
+    *,
+    reads: bool,
 ) -> None:
-    """Journals what the engine does not know yet. Policies that cannot be used are journalled too, so that the refusal
-    is on record and people are told; what is in force stays."""
+    """Journals what the engine does not know yet; `reads`: whether TokPortal can be asked for anything.
+
+    Policies that cannot be used are journalled too, so that the refusal is on record and people are told; what is in
+    force stays.
+    """
     known = service_of(database)
     messages = []
-    if known.mode != mode:
-        messages.append(_order({"command": "mode", "mode": mode}, clock))
+    if (known.mode, known.reads) != (mode, reads):
+        messages.append(_order({"command": "mode", "mode": mode, "reads": reads}, clock))
     text, is_usable = read_policies(config_dir, environment)
     if text is not None and text != known.policies:
         # One that is refused is refused once, however often the service starts.

@@ -42,6 +42,12 @@ class BundleEntry(msgspec.Struct, omit_defaults=True):
     era: int = 0
     ban: Key | None = None
     """The greatest ban in force."""
+    slots_total: int | None = None
+    slots_free: int | None = None
+    """As TokPortal counted them at `slots_at`; None where it never did."""
+    slots_at: datetime | None = None
+    full_days: tuple[str, ...] = ()
+    """Days for which TokPortal takes no further video."""
 
     @property
     def place(self) -> Place | None:
@@ -56,6 +62,8 @@ class LegEntry(msgspec.Struct, array_like=True):
     open: bool
     account: str
     """Whose it was when it was placed: a remake gives the bundle another account."""
+    taken_at: datetime | None = None
+    """When it got its slot, if it has one."""
 
 
 class VideoEntry(msgspec.Struct, omit_defaults=True):
@@ -76,6 +84,10 @@ class VideoEntry(msgspec.Struct, omit_defaults=True):
     legs: tuple[LegEntry, ...] = ()
     elsewhere: tuple[str, ...] = ()
     """Bundles that reported it and never got it from us."""
+    refused: str | None = None
+    """The code with which TokPortal refused it; it is to be handed over again."""
+    slotless: bool = False
+    """Whether its bundle has no slot for it."""
 
     @property
     def place(self) -> Place:
@@ -125,6 +137,10 @@ class ServiceEntry(msgspec.Struct, omit_defaults=True):
     """The last day, UTC, on which something was let go that costs credits."""
     spent: tuple[tuple[str, int], ...] = ()
     """What was let go on that day, and its price."""
+    reads: bool = False
+    """Whether TokPortal can be read."""
+    no_credits: str | None = None
+    """Why what costs credits waits: TokPortal said that there are none."""
 
 
 class ContentEntry(msgspec.Struct, omit_defaults=True):
@@ -151,8 +167,21 @@ class JoinEntry(msgspec.Struct, omit_defaults=True):
     """Of a slot: the vendor's video ids under which it was spoken of."""
 
 
-class ApprovalEntry(msgspec.Struct):
+class HeardEntry(msgspec.Struct, omit_defaults=True):
+    """When a webhook came last from a country, or (`*`) at all."""
+
+    name: str
+    heard_at: datetime | None = None
+    silent_since: datetime | None = None
+    """People were told that nothing is heard, and since when."""
+    looks_at: datetime | None = None
+    """When it is next looked whether anything has gone silent; kept once, for all of them."""
+
+
+class ApprovalEntry(msgspec.Struct, omit_defaults=True):
     command_id: str
+    price: int | None = None
+    """What it may cost; None: whatever it costs."""
 
 
 KINDS: dict[str, Any] = {
@@ -165,6 +194,7 @@ KINDS: dict[str, Any] = {
     "join": JoinEntry,
     "slot": JoinEntry,
     "approval": ApprovalEntry,
+    "heard": HeardEntry,
 }
 SERVICE = "service"
 
@@ -270,6 +300,7 @@ class Desk:
         return entry is not None and entry.place == (country, platform)
 
     def waiting_at(self, place: Place) -> list[str]:
+        """The videos that want an account: they have none, or one without a slot for them."""
         return sorted(self._waiting_at[place])
 
     def places_with_waiting(self) -> list[Place]:
@@ -320,8 +351,15 @@ class Desk:
         """The vendor's video ids that came with this id of ours."""
         return sorted(self._told_of.get(video_id, ()))
 
-    def is_approved(self, command_id: str) -> bool:
-        return command_id in self._entries["approval"]
+    def heard(self, name: str) -> HeardEntry:
+        """When a webhook came last from a country, or (`*`) at all."""
+        found: HeardEntry | None = self._entries["heard"].get(name)
+        return found or HeardEntry(name)
+
+    def is_approved(self, command_id: str, price: int) -> bool:
+        """Whether an admin approved that the command costs so much."""
+        entry: ApprovalEntry | None = self._entries["approval"].get(command_id)
+        return entry is not None and (entry.price is None or price <= entry.price)
 
     def candidate(self, entry: BundleEntry, group: str) -> Candidate:
         return Candidate(
@@ -335,7 +373,8 @@ class Desk:
             warmed_at=entry.warmed_at,
             delivered=entry.delivered,
             holds=entry.holds,
-            slots_free=None,
+            slots_free=self.ledger.slots_left(entry.bundle_id),
+            full_days=frozenset(map(date.fromisoformat, entry.full_days)),
         )
 
     # What changes.
@@ -377,6 +416,10 @@ class Desk:
                 self._bundles_of_account[account].discard(name)
             if old.place is not None:
                 self._bundles_at[old.place].discard(name)
+        if entry is None or entry.slots_free is None or entry.slots_at is None:
+            self.ledger.count_slots(name, None)
+        else:
+            self.ledger.count_slots(name, (entry.slots_free, entry.slots_at))
         if entry is not None:
             self._entries["bundle"][name] = entry
             for account in entry.accounts:
@@ -399,7 +442,8 @@ class Desk:
                 )
         if entry.bundle_id is not None:
             self._live_on[entry.bundle_id].add(entry.video_id)
-        if entry.state == "waiting":
+            self.ledger.take_slot(entry.bundle_id, entry.legs[-1].taken_at)
+        if entry.state == "waiting" or entry.slotless:
             self._waiting_at[entry.place].add(entry.video_id)
         self._of_content[content_name(entry.campaign_id, entry.ref)].add(entry.video_id)
         if entry.is_open:
@@ -427,6 +471,7 @@ class Desk:
                 )
         if entry.bundle_id is not None:
             self._live_on[entry.bundle_id].discard(entry.video_id)
+            self.ledger.give_slot(entry.bundle_id, entry.legs[-1].taken_at)
         self._waiting_at[entry.place].discard(entry.video_id)
         self._of_content[content_name(entry.campaign_id, entry.ref)].discard(entry.video_id)
         self._open_of_campaign[entry.campaign_id].discard(entry.video_id)

@@ -26,6 +26,7 @@ from orchestrator.mask import Mask
 from orchestrator.policies.schema import parse
 from orchestrator.secrets import FOLDER, Secret, known_sandbox_secret, stored_secrets
 from orchestrator.settings import Effective, Mode, Settings
+from orchestrator.tokportal.examination import examine_tokportal
 from orchestrator.webhooks.endpoints import FILE, Endpoints, EndpointsError, load_endpoints
 
 OK: Final = "ok"
@@ -74,14 +75,16 @@ def report(settings: Settings) -> Report:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at everything that the service stands on, TokPortal excepted: it is not asked.
+    """Look at everything that the service stands on; with a key, and outside of sandbox worlds, at TokPortal too, which
+    is read and never written to.
 
     Never raises: what cannot be looked at is a finding of its own. No finding shows a secret. An SQLite database that
-    does not exist is not made. A database server that does not answer costs some seconds.
+    does not exist is not made. A database server that does not answer costs some seconds, and so does TokPortal.
     """
     mask = Mask(settings.secrets)
     findings: list[Finding] = []
-    for look in (_examine_settings, _examine_files, _examine_database, _examine_webhooks, _examine_policies):
+    looks = (_examine_settings, _examine_files, _examine_database, _examine_webhooks, _examine_policies)
+    for look in (*looks, _examine_tokportal):
         try:
             findings += look(settings, mask)
         except Exception as error:
@@ -98,7 +101,7 @@ def _examine_settings(settings: Settings, _: Mask) -> Iterator[Finding]:
     if settings.mode is Mode.SANDBOX:
         yield Finding(OK, "mode", "sandbox: a world of its own, which never reaches TokPortal")
     elif settings.mode is Mode.LIVE:
-        yield Finding(OK, "mode", "live: this version sends no commands yet")
+        yield Finding(OK, "mode", "live: commands go to TokPortal")
     elif settings.tokportal_api_key is None:
         yield Finding(WARNING, "mode", "observe, without TOKPORTAL_API_KEY: nothing can be looked up at TokPortal")
     else:
@@ -315,6 +318,15 @@ def _examine_policies(settings: Settings, _: Mask) -> Iterator[Finding]:
         yield Finding(OK, POLICIES, f"valid: version {policies.sha256[:12]}")
         for problem in (*policies.warnings, *policies.unheard(settings.environment.get)):
             yield Finding(WARNING, POLICIES, f"line {problem}")
+
+
+# TokPortal
+
+
+def _examine_tokportal(settings: Settings, _: Mask) -> Iterator[Finding]:
+    if settings.tokportal_api_key is not None and settings.mode is not Mode.SANDBOX:
+        for level, what, detail in examine_tokportal(settings, settings.tokportal_api_key):
+            yield Finding(level, what, detail)
 
 
 def _reason(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from orchestrator.secrets import Secret
 REROUTED: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "alembic")
 """Loggers that may have been given handlers of their own."""
 
-QUIET: Final = ("alembic", "apscheduler", "uvicorn.error")
+QUIET: Final = ("alembic", "apscheduler", "httpx2", "uvicorn.error")
 """Loggers that report at INFO what only their own makers want to know."""
 
 _DEPTH: Final = 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 import secrets
 from contextlib import suppress
 from hashlib import sha256
@@ -15,6 +16,7 @@ FOLDER: Final = "secrets"
 
 _WEBHOOK: Final = "webhook"
 _SANDBOX: Final = "sandbox"
+_ENDPOINT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _BYTES: Final = 32
 
 
@@ -106,6 +108,55 @@ def stored_secrets(data_dir: Path) -> list[Secret]:
     """
     found = [_read(path) for path in sorted((data_dir / FOLDER).glob(f"{_WEBHOOK}*")) if path.is_file()]
     return [secret for secret in found if secret is not None]
+
+
+def stored_version(data_dir: Path) -> tuple[tuple[str, int], ...]:
+    """Changes whenever `stored_secrets` would give something else: the names of its files, and when they were written.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(data_dir / FOLDER) as entries:
+            found = [(entry.name, entry.stat().st_mtime_ns) for entry in entries if entry.name.startswith(_WEBHOOK)]
+    except FileNotFoundError:
+        return ()
+    return tuple(sorted(found))
+
+
+def store_webhook_secret(data_dir: Path, endpoint_id: str, value: str) -> None:
+    """Keep the secret of an endpoint at TokPortal, which shows it once. It is among `stored_secrets` from then on.
+
+    Raises:
+        OSError: the file cannot be written.
+        SecretError: there is another secret for this endpoint, or its id is no name for a file.
+    """
+    path = _webhook_path(data_dir, endpoint_id)
+    _create(path, value)
+    if _read(path) != Secret(value.strip()):
+        raise SecretError(f"{path} holds another secret already: delete the endpoint, and register anew.")
+
+
+def stored_webhook_secret(data_dir: Path, endpoint_id: str) -> Secret | None:
+    """The secret that is kept for an endpoint, if there is one. Raises OSError."""
+    if not _ENDPOINT.fullmatch(endpoint_id):
+        return None
+    path = _webhook_path(data_dir, endpoint_id)
+    return _read(path) if path.is_file() else None
+
+
+def forget_webhook_secret(data_dir: Path, endpoint_id: str) -> bool:
+    """Remove the secret of an endpoint; whether there was one. Raises OSError."""
+    if stored_webhook_secret(data_dir, endpoint_id) is None:
+        return False
+    _webhook_path(data_dir, endpoint_id).unlink()
+    return True
+
+
+def _webhook_path(data_dir: Path, endpoint_id: str) -> Path:
+    if not _ENDPOINT.fullmatch(endpoint_id):
+        raise SecretError(f"the endpoint's id {endpoint_id[:80]!r} cannot name a file.")
+    return data_dir / FOLDER / f"{_WEBHOOK}-{endpoint_id}"
 
 
 def _read(path: Path) -> Secret | None:

@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -24,6 +24,7 @@ from orchestrator.database import Database, migrate
 from orchestrator.database.migrate import require_head
 from orchestrator.http_protocol import PunctualProtocol
 from orchestrator.journal.group_commit import GroupCommit
+from orchestrator.lookalike import SANDBOX, embedded, is_embedded
 from orchestrator.secrets import Secret, sandbox_secret, stored_secrets
 from orchestrator.settings import Mode, Settings
 from orchestrator.supervisor import Supervisor
@@ -32,7 +33,7 @@ from orchestrator.webhooks.endpoints import PATH, load_endpoints
 from orchestrator.webhooks.limits import RateLimit
 from orchestrator.webhooks.signature import Verifier
 from orchestrator.worker import JOURNAL, WORKERS, tune_collector
-from orchestrator.world import settle
+from orchestrator.world import beginning_of, settle
 
 logger = logging.getLogger(__name__)
 
@@ -95,10 +96,12 @@ def _count() -> Callable[[str, str], None]:
     return count
 
 
-def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], None] = lambda: None) -> None:
+def serve(
+    settings: Settings, *, migrating: bool = True, demo: bool = False, ready: Callable[[], None] = lambda: None
+) -> None:
     """Runs the whole service until SIGTERM or SIGINT. Raises what makes it impossible to begin.
 
-    `ready` is called once webhooks can be taken.
+    `demo`: the embedded sandbox holds the world of the demo. `ready` is called once webhooks can be taken.
     """
     url = settings.database_url.reveal()
     listener = _listen(settings.host, settings.port)
@@ -113,11 +116,18 @@ def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], Non
     environment = {
         "ORCHESTRATOR_LOG_FORMAT": str(settings.log_format),
         "ORCHESTRATOR_MODE": str(settings.mode),
+        "ORCHESTRATOR_CLOCK": str(settings.clock or "real"),
         "ORCHESTRATOR_ALLOWED_NETWORKS": "",
         "ORCHESTRATOR_TRUSTED_PROXIES": "",
     }
-    group_commit = GroupCommit([sys.executable, "-m", "orchestrator", "worker", JOURNAL], environment)
-    supervisor = Supervisor(list(WORKERS), environment)
+    group_commit = GroupCommit(_worker(JOURNAL), environment)
+    workers: dict[str, Sequence[str]] = {name: _worker(name) for name in WORKERS}
+    if is_embedded(settings):
+        began = beginning_of(reads, settings.clock) if settings.clock is not None else None
+        sandbox = embedded(settings, webhook_secrets(settings)[0], _free_port(), began, demo=demo)
+        workers[SANDBOX] = sandbox.command
+        environment |= sandbox.environment
+    supervisor = Supervisor(workers, environment)
     door = build_door(settings, group_commit, clock)
     _brief(reads, settings, clock)
 
@@ -168,6 +178,16 @@ def serve(settings: Settings, *, migrating: bool = True, ready: Callable[[], Non
     uvicorn.Server(config).run(sockets=[listener])
 
 
+def _worker(name: str) -> list[str]:
+    return [sys.executable, "-m", "orchestrator", "worker", name]
+
+
+def _free_port() -> int:
+    with _listen("127.0.0.1", 0) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
 def _listen(host: str, port: int) -> socket.socket:
     """Raises OSError where the address is taken, before anything else has been started."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -182,7 +202,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _brief(database: Database, settings: Settings, clock: Clock) -> None:
-    brief(database, str(settings.mode), settings.config_dir, clock, settings.environment.get)
+    reads = settings.mode is Mode.SANDBOX or settings.tokportal_api_key is not None
+    brief(database, str(settings.mode), settings.config_dir, clock, settings.environment.get, reads=reads)
 
 
 def _brief_again(loop: asyncio.AbstractEventLoop, database: Database, settings: Settings, clock: Clock) -> None:

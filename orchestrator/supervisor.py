@@ -1,12 +1,11 @@
-"""Keeps the worker processes running, and knows when one is not."""
+"""Keeps processes running, and knows when one is not."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +22,10 @@ class Supervisor:
     A child reads its end of our pipe: it leaves when we are gone, however we went.
     """
 
-    def __init__(self, workers: Sequence[str], environment: dict[str, str]) -> None:
+    def __init__(self, workers: Mapping[str, Sequence[str]], environment: Mapping[str, str]) -> None:
+        """`workers`: the command line of each, by its name."""
         self._environment = environment
+        self._workers = workers
         self._problems: dict[str, str | None] = dict.fromkeys(workers, "not started yet")
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -45,12 +46,9 @@ class Supervisor:
         while True:
             started = asyncio.get_running_loop().time()
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "orchestrator",
-                "worker",
-                name,
+                *self._workers[name],
                 stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,  # What a child has to say goes to the log.
                 env={**os.environ, **self._environment},
             )
             self._problems[name] = None

@@ -14,17 +14,15 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Protocol
 
-import psycopg
 import sqlalchemy as sa
 
-from orchestrator.commands import Dispatcher, Recorder
-from orchestrator.commands.executor import log_alert
-from orchestrator.database import Database, Lease, LeaseLostError
+from orchestrator.database import Database, Lease, LeaseLostError, is_of_database, told
 from orchestrator.database.tables import journal
 from orchestrator.engine import Engine
 from orchestrator.journal import committer
-from orchestrator.timers import Ringer, Waker
-from orchestrator.world import clock_of
+from orchestrator.outside import assemble
+from orchestrator.settings import Settings
+from orchestrator.timers import Waker
 from projections import Follower
 from projections.follower import OvertakenError
 
@@ -35,7 +33,7 @@ GATHER = 0.05
 RENEW = 1.0
 """Seconds after which an idle worker renews its lease, and a standby asks for it."""
 TICK = 0.25
-"""Seconds between two looks at timers and commands."""
+"""Seconds between two looks at timers."""
 BUSY = 5_000.0
 """Webhooks per second from which on the door is given way to. Up to there one small machine keeps up with all of it."""
 GIVE_WAY = 6.0
@@ -57,53 +55,22 @@ class Duty(Protocol):
     def forget(self) -> None: ...
 
 
-class Outside:
-    """Rings timers, and carries out what the outbox holds."""
-
-    full = 1
-    """While there is anything to do it goes on at once: what waits for the engine is not done twice."""
-
-    def __init__(self, database: Database, lease: Lease) -> None:
-        clock = clock_of(database).microseconds
-        executor = Recorder() if os.environ.get(MODE) == "sandbox" else None
-        self._lease = lease
-        self._ringer = Ringer(database, clock)
-        self._dispatcher = Dispatcher(database, clock, executor, log_alert, lease)
-
-    def step(self) -> int:
-        done = self._ringer.step() + self._dispatcher.step()
-        if done:
-            self._lease.renew()
-        return done
-
-    def forget(self) -> None:
-        self._ringer.forget()
-        self._dispatcher.forget()
-
-    def close(self) -> None:
-        self._ringer.close()
-        self._dispatcher.close()
-
-
-MODE = "ORCHESTRATOR_MODE"
-WORKERS: dict[str, Callable[[Database, Lease], Duty]] = {
-    "engine": Engine,
-    "projections": Follower,
-    "outside": Outside,
-}
-
-
+DUTIES: dict[str, Callable[[Database, Lease], Duty]] = {"engine": Engine, "projections": Follower}
+OUTSIDE = "outside"
+WORKERS = (*DUTIES, OUTSIDE)
+"""Those that have a lease."""
 JOURNAL = "journal"
 """The process that commits what the door takes. It belongs to the door: no lease, and no niceness."""
 JOURNAL_WAIT = 3.0
 """Seconds that the journal's statements may take: whoever waits for them is answered within four."""
-CONNECTIONS = {"engine": 2, "projections": 2, "outside": 3, JOURNAL: 1}
+CONNECTIONS = {"engine": 2, "projections": 2, OUTSIDE: 8, JOURNAL: 1}
 """How many database connections each of the processes uses, at most."""
 
 
-def run(name: str, url: str) -> None:
+def run(name: str, settings: Settings) -> None:
     """Runs the worker `name` until SIGTERM, or until the parent that holds our standard input is gone."""
     tune_collector()
+    url = settings.database_url.reveal()
     if name == JOURNAL:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends when its pipe does, with everything stored.
         committer.run(url, lock_wait=JOURNAL_WAIT)
@@ -116,11 +83,11 @@ def run(name: str, url: str) -> None:
     database = Database(url, connections=CONNECTIONS[name], name=f"orchestrator-{name}")
     lease = Lease(database, name, f"{socket.gethostname()}:{os.getpid()}")
     with closing(database):
-        if name == "outside":
-            with closing(Outside(database, lease)) as outside, Waker(TICK) as waker:
+        if name == OUTSIDE:
+            with closing(assemble(settings, database, lease, stopping)) as outside, Waker(TICK) as waker:
                 loop(outside, lease, stopping, pause=lambda: waker.wait(RENEW))
         else:
-            loop(WORKERS[name](database, lease), lease, stopping, Traffic(database).is_heavy)
+            loop(DUTIES[name](database, lease), lease, stopping, Traffic(database).is_heavy)
 
 
 def tune_collector() -> None:
@@ -136,15 +103,6 @@ def _watch_parent(stopping: threading.Event) -> None:
     stopping.set()
     time.sleep(10)
     os._exit(1)  # A step that hangs must not outlive the service.
-
-
-def _is_of_database(error: Exception) -> bool:
-    return isinstance(error, sa.exc.SQLAlchemyError | psycopg.Error)
-
-
-def _told(error: Exception) -> str:
-    """What went wrong. Of a database's error the first line only: the rest may quote the row, and so what was sent."""
-    return str(error).partition("\n")[0] if _is_of_database(error) else str(error)
 
 
 class Traffic:
@@ -208,7 +166,7 @@ def loop(
         except Exception as error:
             failures += 1
             duty.forget()
-            logger.error("a step failed: %s", _told(error), exc_info=failures == 1 and not _is_of_database(error))
+            logger.error("a step failed: %s", told(error), exc_info=failures == 1 and not is_of_database(error))
             lease.token = None
             stopping.wait(min(LONGEST_BACKOFF, 0.1 * 2**failures) * random.uniform(0.5, 1))
     if lease.token is not None:

@@ -48,6 +48,13 @@ def clock_of(database: Database) -> Clock:
     return scale.clock(datetime.fromisoformat(known[_beginning(scale)]))
 
 
+def beginning_of(database: Database, scale: Scale) -> datetime:
+    """The real time at which the clock of the world began to run by `scale`, for a database that was settled so."""
+    query = sa.select(facts_of_database.c.value).where(facts_of_database.c.key == _beginning(scale))
+    with database.read() as connection:
+        return datetime.fromisoformat(connection.execute(query).scalar_one())
+
+
 def _beginning(scale: Scale) -> str:
     return f"clock {scale} began"
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from orchestrator.database import Database
 from orchestrator.database.tables import accounts, bundle_accounts, bundles
-from orchestrator.domain.bundle import Bundle, BundleView, bundle_view
+from orchestrator.domain.bundle import Bundle, BundleView, bundle_view, take
 from orchestrator.domain.decisions import Step
 from orchestrator.domain.facts import Note
 from orchestrator.domain.times import iso
@@ -26,7 +26,7 @@ from projections.tables import Upsert, select_by
 NAME = "bundles"
 CHUNK = 5_000
 ACCOUNTS_KEPT = 20_000
-HOLDING = frozenset({"BundlePaused", "BundleResumed", "ReviewRequested", "Reviewed"})
+STEPS = frozenset({"BundlePaused", "BundleResumed", "ReviewRequested", "Reviewed", "SlotsCounted"})
 """Of our own events about a bundle, those that its row depends on."""
 
 JUDGED = [
@@ -100,7 +100,7 @@ class Bundles:
                     told[name].append(fact)
                 elif event.topic == Bundle.BundleRegistered.TOPIC:
                     born[name] = iso(recorded_at(event.state))
-                elif event.topic in HOLDING and (taken := step(event.topic, event.state)) is not None:
+                elif event.topic in STEPS and (taken := step(event.topic, event.state)) is not None:
                     done[name].append(taken)
             elif kind == "account":
                 fact = note(event.topic, event.state)
@@ -120,7 +120,8 @@ class Bundles:
                 self._pending_links.append((account, name))
         self._pending_links.sort()
         for name, steps in done.items():
-            self._rows[name].steps += steps
+            for taken in steps:
+                take(self._rows[name].steps, taken)
 
         self._load_accounts(account_told)
         for account, notes in account_told.items():
@@ -277,6 +278,8 @@ def _values(name: str, row: Row, view: BundleView, group: str, postable: bool) -
         iso(view.last_event_at) if view.last_event_at else None,
         memo.encode(row.notes, row.steps),
         iso(view.warmed_at) if view.warmed_at else None,
+        view.slots.total if view.slots else None,
+        view.slots.free if view.slots else None,
     )
 
 

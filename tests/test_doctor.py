@@ -41,6 +41,12 @@ def look(tmp_path: Path) -> Look:
     return look
 
 
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is looked at at TokPortal has tests of its own."""
+    monkeypatch.setattr(doctor, "examine_tokportal", lambda settings, key: iter(()))
+
+
 def levels(findings: dict[str, Finding], level: str) -> list[str]:
     return [what for what, finding in findings.items() if finding.level == level]
 
@@ -209,6 +215,14 @@ def test_modes(look: Look, mode: str, level: str) -> None:
     finding = look(MODE=mode, TOKPORTAL_API_KEY=SECRET)["mode"]
     assert finding.level == level
     assert finding.detail.startswith(mode)
+
+
+def test_tokportal_is_asked_with_a_key(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "examine_tokportal", lambda settings, key: [("error", "credits", key.reveal())])
+    assert look(TOKPORTAL_API_KEY=SECRET)["credits"].level == "error"
+    assert SECRET not in look(TOKPORTAL_API_KEY=SECRET)["credits"].detail
+    assert "credits" not in look()
+    assert "credits" not in look(MODE="sandbox", TOKPORTAL_API_KEY=SECRET)
 
 
 def test_observing_without_a_key(look: Look) -> None:

@@ -39,6 +39,8 @@ from orchestrator.api.parameters import parse
 from orchestrator.api.problems import LastResort, Problem, answer_http_exception, answer_problem
 from orchestrator.api.runtime import Runtime
 from orchestrator.api.services import Services
+from orchestrator.web import routes as web
+from orchestrator.web.sessions import Sessions
 
 OPERATIONS: tuple[Operation, ...] = (
     *bundles.OPERATIONS,
@@ -64,6 +66,7 @@ def create_app(
     """The application. `door` are the routes at /webhooks, which answer for themselves; `lifespan` begins before and
     ends after everything of ours. The server must not rewrite the client's address from forwarding headers."""
     runtime = Runtime(services)
+    sessions = Sessions(services.tokens)
 
     @asynccontextmanager
     async def ours(app: Starlette) -> AsyncIterator[Mapping[str, Any] | None]:
@@ -75,11 +78,11 @@ def create_app(
                 runtime.stop()
 
     app = Starlette(
-        routes=[*door, *_routes(OPERATIONS, runtime)],
+        routes=[*door, *_routes(OPERATIONS, runtime), *web.routes(runtime, sessions)],
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(LastResort),
-            Middleware(Auth, tokens=services.tokens),
+            Middleware(Auth, tokens=services.tokens, browsers=web.SignIn(sessions)),
             Middleware(EncodedPaths),
         ],
         exception_handlers={Problem: answer_problem, HTTPException: answer_http_exception},
@@ -91,16 +94,19 @@ def create_app(
     return app
 
 
+BY_ID = ("/api/", "/bundles/", "/videos/")
+
+
 class EncodedPaths:
-    """Has the addresses below /api routed as they were sent, so that an id may hold a slash, sent as %2F."""
+    """Has the addresses with ids in them routed as they were sent, so that an id may hold a slash, sent as %2F."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raw = scope.get("raw_path") or b""
-        if scope["type"] == "http" and scope["path"].startswith("/api/") and raw.startswith(b"/api/"):
-            scope = {**scope, "path": raw.decode("latin-1"), "encoded": True}
+        raw = (scope.get("raw_path") or b"").decode("latin-1")
+        if scope["type"] == "http" and any(scope["path"].startswith(root) and raw.startswith(root) for root in BY_ID):
+            scope = {**scope, "path": raw, "encoded": True}
         await self._app(scope, receive, send)
 
 

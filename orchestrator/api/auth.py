@@ -1,11 +1,14 @@
-"""Who may call: people and programs with tokens, or, while there are none, only callers on this very machine."""
+"""Who may call: people and programs with tokens, browsers that showed one, or, while there are none, only callers on
+this very machine."""
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.api.problems import Problem
@@ -46,6 +49,22 @@ SAFE = ("GET", "HEAD")
 LOCAL = "local"
 
 
+class Browsers(Protocol):
+    """What browsers need, which cannot send a token with a page."""
+
+    def is_open(self, path: str) -> bool:
+        """Whether nobody is asked who they are at this address, where callers need tokens: there they sign in."""
+        ...
+
+    def viewer(self, scope: Scope) -> str | None:
+        """Who the session of this request began with, if it has one and it counts for what is asked."""
+        ...
+
+    def sign_in(self, scope: Scope, problem: Problem) -> Response | None:
+        """The form, where this request comes from a person's browser."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     name: str
@@ -64,22 +83,30 @@ class Auth:
     """Puts the caller into the scope, or answers 401 or 403 before any address is looked at: strangers learn not even
     which addresses there are."""
 
-    def __init__(self, app: ASGIApp, tokens: Sequence[Token]) -> None:
+    def __init__(self, app: ASGIApp, tokens: Sequence[Token], browsers: Browsers | None = None) -> None:
         self._app = app
         self._tokens = [(token, token.value.encode()) for token in tokens]
+        self._browsers = browsers if self._tokens else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not is_open(scope["path"]):
+        if scope["type"] == "http" and not self._is_open(scope["path"]):
             try:
                 scope["caller"] = self._identify(scope)
             except Problem as problem:
-                await problem.response()(scope, receive, send)
+                form = self._browsers.sign_in(scope, problem) if self._browsers is not None else None
+                await (form or problem.response())(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
+    def _is_open(self, path: str) -> bool:
+        return is_open(path) or (self._browsers is not None and self._browsers.is_open(path))
+
     def _identify(self, scope: Scope) -> Caller:
         if self._tokens:
-            return self._bearer([value for name, value in scope["headers"] if name == b"authorization"])
+            authorizations = [value for name, value in scope["headers"] if name == b"authorization"]
+            viewer = self._browsers.viewer(scope) if self._browsers is not None and not authorizations else None
+            # Whatever the token may do, its session may only look.
+            return Caller(viewer, "viewer") if viewer is not None else self._bearer(authorizations)
         refusal = why_not_local(scope)
         if refusal is not None:
             raise Problem("forbidden", refusal)

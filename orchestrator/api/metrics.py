@@ -14,8 +14,9 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from orchestrator.api.services import Services
-from orchestrator.database.tables import bundles, events, inbox, marks, projections
+from orchestrator.database.tables import bundles, events, inbox, marks, outbox, projections
 from orchestrator.journal.inbox import PENDING, STATUSES
+from orchestrator.outbox import outbox as commands
 
 REGISTRY = CollectorRegistry()
 """What the process counts itself."""
@@ -31,6 +32,9 @@ ProcessCollector(registry=REGISTRY)
 PlatformCollector(registry=REGISTRY)
 GCCollector(registry=REGISTRY)
 
+UNTOLD = sa.select(sa.func.count()).where(
+    outbox.c.status == commands.PENDING, outbox.c.kind == commands.ALERT, outbox.c.last_error.is_not(None)
+)
 KEPT = 5.0
 """Seconds that the counts by status are kept: counting them reads an index from end to end."""
 
@@ -44,6 +48,8 @@ class Stored:
     projections: dict[str, int]
     bundles: dict[str, int]
     statuses: dict[str, int]
+    untold: int
+    """Alerts that a channel did not take."""
 
 
 class Metrics:
@@ -66,6 +72,7 @@ class Metrics:
             projections={row.name: row.position for row in following},
             bundles=counts(bundles.c.state),
             statuses=kept[1],
+            untold=connection.execute(UNTOLD).scalar_one(),
         )
 
     def text(self, stored: Stored | None, streams: int) -> bytes:
@@ -102,6 +109,9 @@ class _Gauges(Collector):
         statuses = {**dict.fromkeys(STATUSES, 0), **stored.statuses, PENDING: stored.pending}
         yield _by("orchestrator_messages", "Messages in the journal by what became of them.", "status", statuses)
         yield _by("orchestrator_bundles", "Bundles by state.", "state", stored.bundles)
+        yield GaugeMetricFamily(
+            "orchestrator_alerts_untold", "Alerts that a channel did not take and that are tried again.", stored.untold
+        )
 
 
 def _by(name: str, meaning: str, label: str, values: dict[str, int]) -> GaugeMetricFamily:

@@ -10,22 +10,28 @@ import typer
 
 from orchestrator import __version__
 from orchestrator.cli import (
+    alerts,
     bundles,
     campaigns,
     commands,
     decisions,
+    demo,
     history,
     messages,
     policies,
     projections,
+    sandbox,
     show,
     simulate,
     videos,
+    webhooks,
 )
 from orchestrator.cli.options import Json
 from orchestrator.cli.reading import load_settings
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from orchestrator.settings import Settings
 
 app = typer.Typer(
@@ -59,31 +65,61 @@ def _version(
 @app.command()
 def serve(
     no_migrate: Annotated[bool, typer.Option("--no-migrate", help="Leave the schema as it is.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Sandbox mode: with accounts and a campaign to watch.")] = False,
+    summary: Annotated[bool, typer.Option("--summary", help="Show on this terminal how things stand.")] = False,
 ) -> None:
     """Run the whole service: webhooks, engine, read models, API."""
+    from contextlib import ExitStack
+
     from orchestrator import service
 
     settings = load_settings()
+    if demo:
+        from orchestrator.demo.beside import begin_beside, prepare
+
+        settings = prepare(settings)
     service.webhook_secrets(settings)
     _configure_logs(settings)
-    service.serve(settings, migrating=not no_migrate, ready=lambda: _greet(settings))
+    with ExitStack() as beside:
+
+        def ready() -> None:
+            _greet(settings)
+            if demo:
+                begin_beside(settings, _url(settings))
+            if summary:
+                beside.enter_context(_summary(settings))
+
+        service.serve(settings, migrating=not no_migrate, demo=demo, ready=ready)
+
+
+def _url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+def _summary(settings: Settings) -> AbstractContextManager[None]:
+    from orchestrator.web.summary import following
+
+    token = settings.api_tokens[0].token.reveal() if settings.api_tokens else None
+    speed = settings.clock.speed if settings.clock is not None else 1.0
+    return following(_url(settings), mode=str(settings.mode), speed=speed, token=token)
 
 
 def _greet(settings: Settings) -> None:
     from orchestrator.settings import Mode
 
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{host}:{settings.port}"
+    url = _url(settings)
     plain = {
         Mode.OBSERVE: "Reports are kept, shown and decided about. Commands to TokPortal are held: nothing is sent.",
-        Mode.LIVE: "This version sends nothing to TokPortal yet: it decides, and its commands are held.",
-        Mode.SANDBOX: "This is a sandbox world: no TokPortal account is involved, and nothing leaves this machine.",
+        Mode.LIVE: "Commands go to TokPortal.",
+        Mode.SANDBOX: "This is a sandbox world: a look-alike stands in for TokPortal, and nothing leaves this machine.",
     }[settings.mode]
     logging.getLogger("orchestrator").info("serving. %s", plain, extra={"url": url, "mode": str(settings.mode)})
     if not sys.stderr.isatty():
         return
     sys.stderr.write(
-        f"\n  API and its description   {url}/docs\n"
+        f"\n  Watch it                  {url}/\n"
+        f"  API and its description   {url}/docs\n"
         f"  Webhooks are taken at     {url}/webhooks/tokportal\n"
         f"  Try it                    orchestrator simulate all --url {url}/webhooks/tokportal\n"
         f"  Stop                      Ctrl-C\n\n"
@@ -99,7 +135,7 @@ def worker(name: str) -> None:
     _configure_logs(settings)
     if name not in workers.CONNECTIONS:
         raise typer.BadParameter(f"must be one of {', '.join(workers.CONNECTIONS)}", param_hint="NAME")
-    workers.run(name, settings.database_url.reveal())
+    workers.run(name, settings)
 
 
 @app.command()
@@ -129,8 +165,12 @@ app.add_typer(campaigns.campaigns, name="campaigns")
 app.add_typer(campaigns.campaign, name="campaign")
 app.command("history")(history.history)
 app.command("decisions")(decisions.decisions)
+app.command("demo")(demo.demo)
 app.add_typer(policies.app, name="policy")
 app.add_typer(messages.app, name="messages")
 app.add_typer(commands.app, name="commands")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(projections.app, name="projections")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(simulate.simulate, name="simulate")
+app.command("sandbox")(sandbox.sandbox)

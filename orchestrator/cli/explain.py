@@ -32,9 +32,11 @@ def explain(error: Exception) -> str | None:
     from orchestrator.cli.giving import RefusedOrderError
     from orchestrator.cli.reading import NotFoundError
     from orchestrator.database.migrate import SchemaError
+    from orchestrator.demo.world import DemoError
     from orchestrator.secrets import SecretError
     from orchestrator.settings import SettingsError
     from orchestrator.simulate import SimulateError
+    from orchestrator.tokportal.registration import RegistrationError
     from orchestrator.webhooks.endpoints import EndpointsError
     from orchestrator.world import OtherWorldError
 
@@ -49,9 +51,11 @@ def explain(error: Exception) -> str | None:
         | OtherWorldError
         | EndpointsError
         | SimulateError
+        | RegistrationError
         | NotFoundError
         | RefusedOrderError
-        | DocumentError,
+        | DocumentError
+        | DemoError,
     ):
         return str(error)
     if isinstance(error, CommandError):

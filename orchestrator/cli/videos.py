@@ -9,7 +9,19 @@ import typer
 
 from orchestrator.cli import show
 from orchestrator.cli.campaigns import id_of
-from orchestrator.cli.options import Country, Cursor, Json, Limit, Platform, country_of, given, one_of, platform_of
+from orchestrator.cli.giving import give
+from orchestrator.cli.options import (
+    Country,
+    Cursor,
+    Json,
+    Limit,
+    Platform,
+    Reason,
+    country_of,
+    given,
+    one_of,
+    platform_of,
+)
 from orchestrator.cli.reading import found, read
 
 app = typer.Typer(help="Videos on their way to accounts.", no_args_is_help=True)
@@ -61,3 +73,45 @@ def show_(video_id: str, json: Json = False) -> None:
     from orchestrator.api.queries.videos import video_item
 
     show.item(found(read(lambda c: video_item(c, video_id)), "video", video_id), json)
+
+
+@app.command()
+def finalize(video_id: str, reason: Reason = None, json: Json = False) -> None:
+    """End the review of a post while TokPortal shows it: it is approved."""
+    _order("finalize", video_id, {"reason": reason}, json, "TokPortal is told that the post is final.")
+
+
+@app.command()
+def corrections(
+    video_id: str,
+    comment: Annotated[str, typer.Option(help="What is to be corrected.")],
+    field: Annotated[list[str] | None, typer.Option(help="NAME=VALUE: what of the post is to be how.")] = None,
+    reason: Reason = None,
+    json: Json = False,
+) -> None:
+    """Ask for corrections of a post while TokPortal shows it for review."""
+    if not comment.strip():
+        raise typer.BadParameter("say what is to be corrected", param_hint="--comment")
+    fields = dict(_field(text) for text in field or ())
+    wanted = {"comment": comment, "fields": fields, "reason": reason}
+    _order("corrections", video_id, wanted, json, "TokPortal is asked for the corrections.")
+
+
+@app.command()
+def refresh(video_id: str, reason: Reason = None, json: Json = False) -> None:
+    """Read the metrics of a post now."""
+    _order("refresh", video_id, {"reason": reason}, json, "TokPortal is asked how the post does.")
+
+
+def _field(text: str) -> tuple[str, str]:
+    name, is_pair, value = text.partition("=")
+    if not is_pair or not name:
+        raise typer.BadParameter(f"{text!r} is no NAME=VALUE", param_hint="--field")
+    return name, value
+
+
+def _order(verb: str, video_id: str, more: Mapping[str, Any], json: bool, done: str) -> None:
+    from orchestrator.api.queries.exists import known_video
+
+    name = found(read(lambda c: known_video(c, video_id)), "video", video_id)
+    show.outcome(give({"command": f"video.{verb}", "video_id": name, **more}), json, done)

@@ -12,8 +12,11 @@ import hashlib
 import logging
 import random
 import secrets
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -27,7 +30,7 @@ from orchestrator.desk import SERVICE, read_service
 from orchestrator.domain.times import iso
 from orchestrator.journal.journal import DISPATCH, LIVE, RESULT, Journal, Message
 from orchestrator.outbox import Command, Outbox
-from orchestrator.outbox.outbox import DEAD, DONE, RUNNING, UNKNOWN
+from orchestrator.outbox.outbox import DEAD, DONE, RUNNING, TOGETHER, UNKNOWN
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +42,11 @@ MOST_ATTEMPTS = 8
 FIRST_WAIT = timedelta(seconds=2)
 LONGEST_WAIT = timedelta(minutes=15)
 TURN = 1.0
-"""Seconds after which a step ends, so that timers and alerts are not kept waiting by calls that take long."""
+"""Seconds after which a step ends, whatever is still under way."""
 ASK_AGAIN = 10.0
 """Seconds after which a question that nobody answered is put again."""
+LINGER = 0.05
+"""Seconds that a step waits for calls that are under way, so that the next ones begin as soon as one ends."""
 
 REFUSED = "refused"
 AGAIN = "again"
@@ -59,12 +64,26 @@ class Outcome:
 
 
 class TryAgain(Exception):
-    """Nothing happened, and the same may be tried again later."""
+    """Nothing happened, and the same may be tried again later. `after`: in so many seconds of the service's clock, as
+    TokPortal or its quota says; that was no attempt then."""
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 class Executor(Protocol):
+    def room(self, urgency: int) -> int:
+        """How many commands of this urgency (0: recovery) TokPortal's quota has room for now."""
+        ...
+
     def execute(self, command: Command) -> Outcome:
         """Raises `TryAgain`."""
+        ...
+
+    def execute_together(self, commands: Sequence[Command]) -> Mapping[str, Outcome]:
+        """Hands several videos to one bundle. The outcome of each, by its command. Raises `TryAgain` if nothing
+        happened at all."""
         ...
 
     def look_up(self, command: Command) -> Outcome | None:
@@ -73,27 +92,11 @@ class Executor(Protocol):
         ...
 
 
-class Recorder:
-    """Stands where TokPortal is to be: records what would be sent, and answers that it is done."""
-
-    def execute(self, command: Command) -> Outcome:
-        logger.info(
-            "recorded, not sent: %s",
-            command.kind,
-            extra={"command_id": command.command_id, "bundle_id": command.bundle_id, "video_id": command.video_id},
-        )
-        return Outcome(DONE, data={"slot": "unknown"} if command.kind == "look_up_slot" else {})
-
-    def look_up(self, command: Command) -> Outcome | None:
-        """It remembers nothing, and recording something twice does no harm."""
-        return None
-
-
 class Dispatcher:
-    """One step: deliver alerts, ask for what is due, carry out what was let go, look up what became of the rest.
+    """One step: ask for what is due, carry out what was let go, look up what became of the rest.
 
-    `executor` None: nothing is sent to TokPortal; alerts are delivered all the same. `deliver` tells people; an alert
-    that it fails to deliver is tried again. `lease` None is for tests that are alone with their database.
+    On one bundle one thing is done at a time; on different ones as many as there are `threads` (1: in the caller's).
+    `executor` None: nothing is sent to TokPortal. `lease` None is for tests that are alone with their database.
     """
 
     def __init__(
@@ -101,24 +104,31 @@ class Dispatcher:
         database: Database,
         clock: Callable[[], int],
         executor: Executor | None,
-        deliver: Callable[[Command], None],
         lease: Lease | None = None,
+        *,
+        threads: int = 1,
     ) -> None:
         self._database = database
         self._clock = clock
         self._executor = executor
-        self._deliver = deliver
         self._lease = lease
         self._outbox = Outbox(database)
         self._journal = Journal(database)
+        self._appending = threading.Lock()
         self._asked: dict[str, float] = {}
         self._reported: set[tuple[str, str]] = set()
         """Commands, and the status that they had when they were reported: they keep it until the engine has taken the
         report."""
         self._line: dict[str, None] = {}
-        """What is to be carried out, the longest known first: an old bundle's commands do not pass over a new one's."""
+        """The lanes that have something to be carried out, the longest known first: old ones do not pass over new
+        ones."""
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="commands") if threads > 1 else None
+        self._busy: dict[str, Future[set[tuple[str, str]]]] = {}
 
     def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
         self._journal.close()
 
     def forget(self) -> None:
@@ -129,25 +139,37 @@ class Dispatcher:
 
     def step(self) -> int:
         """How much there was to do."""
-        return self._alerts() + self._commands()
-
-    # Commands.
-
-    def _commands(self) -> int:
+        ended = self._gather()
         with self._database.read() as connection:
             now = self._clock()
             found = {command.command_id: command for command in self._outbox.under_way(connection, now)}
-            room = AT_ONCE - len(found) if self._executor is not None else 0
-            ready = self._outbox.ready(connection, now, room) if room > 0 else []
+            ready = self._ready(connection, now, AT_ONCE - len(found))
             paused = _paused(connection) if found else None
-        return self._ask(ready) + self._carry_out(found, paused)
+        done = ended + self._ask(ready) + self._carry_out(found, paused)
+        if self._busy and not done:
+            wait(self._busy.values(), timeout=LINGER, return_when=FIRST_COMPLETED)
+            done = self._gather()
+        return done
+
+    def _ready(self, connection: sa.Connection, now: int, room: int) -> list[str]:
+        """What is due next, as far as TokPortal's quota goes: recovery first, which may use more of it."""
+        if self._executor is None or room <= 0:
+            return []
+        most = {urgent: self._executor.room(0 if urgent else 1) for urgent in (True, False)}
+        if not any(room > 0 for room in most.values()):
+            return []
+        chosen: list[str] = []
+        for name, urgency in self._outbox.ready(connection, now, room):
+            if len(chosen) < most[urgency == 0]:
+                chosen.append(name)
+        return chosen
 
     def _ask(self, ready: Sequence[str]) -> int:
         now = time.monotonic()
         self._asked = {name: at for name, at in self._asked.items() if name in ready and now - at < ASK_AGAIN}
         new = [name for name in ready if name not in self._asked]
         if new:
-            self._journal.append([_message(DISPATCH, {"command_ids": new}, self._clock())])
+            self._append(_message(DISPATCH, {"command_ids": new}, self._clock()))
             self._asked |= dict.fromkeys(new, now)
             # Whatever is let go from here on is another attempt than the one that was reported.
             self._reported -= {(name, RUNNING) for name in new}
@@ -155,44 +177,81 @@ class Dispatcher:
 
     def _carry_out(self, found: Mapping[str, Command], paused: str | None) -> int:
         self._reported &= {(name, command.status) for name, command in found.items()}
-        open_ = [name for name, command in found.items() if (name, command.status) not in self._reported]
-        self._line = dict.fromkeys([*(name for name in self._line if name in open_), *open_])
+        lanes: defaultdict[str, list[Command]] = defaultdict(list)
+        for name, command in found.items():
+            if (name, command.status) not in self._reported:
+                lanes[_lane(command)].append(command)
+        self._line = dict.fromkeys([*(lane for lane in self._line if lane in lanes), *lanes])
         until = time.monotonic() + TURN
         done = 0
-        for name in list(self._line):
-            self._attempt(found[name], paused)
-            del self._line[name]
+        for lane in [lane for lane in self._line if lane not in self._busy]:
+            if self._pool is not None and len(self._busy) >= self._threads:
+                break
+            del self._line[lane]
             done += 1
+            if self._pool is not None:
+                self._busy[lane] = self._pool.submit(self._attempt, lanes[lane], paused)
+                continue
+            self._reported |= self._attempt(lanes[lane], paused)
             if time.monotonic() >= until:
                 break
         return done
 
-    def _attempt(self, command: Command, paused: str | None) -> None:
+    def _gather(self) -> int:
+        """Takes note of the calls that have ended. Raises what ended one of them in a way that was not foreseen."""
+        ended = [lane for lane, future in self._busy.items() if future.done()]
+        for future in [self._busy.pop(lane) for lane in ended]:
+            self._reported |= future.result()
+        return len(ended)
+
+    def _attempt(self, lane: Sequence[Command], paused: str | None) -> set[tuple[str, str]]:
+        """Does what is first in a lane; what was reported. What is in doubt is looked up before anything is sent."""
+        doubtful = [command for command in lane if command.is_in_doubt]
+        together = [command for command in lane if command.kind == TOGETHER]
+        if doubtful:
+            return self._attempt_one(doubtful[0], paused)
+        if self._executor is not None and paused is None and len(together) > 1 and lane[0].kind == TOGETHER:
+            return self._attempt_together(self._executor, together)
+        return self._attempt_one(lane[0], paused)
+
+    def _attempt_one(self, command: Command, paused: str | None) -> set[tuple[str, str]]:
         if self._executor is not None and (command.is_in_doubt or paused is None):
-            self._count(command)
-            outcome = self._outcome(self._executor, command, may_send=paused is None and command.status == RUNNING)
+            self._count([command])
+            try:
+                outcome = self._outcome(self._executor, command, may_send=paused is None and command.status == RUNNING)
+            except TryAgain as error:
+                self._excuse([command], error)
+                return set()
         elif command.is_in_doubt:
             if command.status == UNKNOWN:
-                return
+                return set()
             outcome = Outcome(UNKNOWN, message="it was interrupted, and this mode does not ask TokPortal")
         else:
             # It was let go, and before it was begun everything was stopped.
             outcome = Outcome(AGAIN, message=paused or "this mode sends nothing to TokPortal")
-        if outcome.outcome != DONE:
-            self._put_off(command, outcome)
-            if outcome.outcome == UNKNOWN and command.status == UNKNOWN:
-                return
-        self._journal.append([_message(RESULT, self._report(command, outcome), self._clock())])
-        self._reported.add((command.command_id, command.status))
+        return self._settle(command, outcome)
 
-    def _count(self, command: Command) -> None:
-        with self._database.write() as connection:
-            if self._lease is not None:
-                self._lease.fence(connection)
-            self._outbox.count_attempt(connection, command.command_id)
+    def _attempt_together(self, executor: Executor, commands: Sequence[Command]) -> set[tuple[str, str]]:
+        self._count(commands)
+        try:
+            outcomes = executor.execute_together(commands)
+        except TryAgain as error:
+            if error.after is not None:
+                self._excuse(commands, error)
+                return set()
+            outcomes = {command.command_id: _given_up(command, error) for command in commands}
+        except Exception as error:
+            logger.exception("%d commands for %s failed in a way nobody expected", len(commands), commands[0].bundle_id)
+            lost = Outcome(UNKNOWN, message=f"{type(error).__name__}: {error}")
+            outcomes = {command.command_id: lost for command in commands}
+        unheard = Outcome(UNKNOWN, message="TokPortal's answer says nothing of it")
+        reported: set[tuple[str, str]] = set()
+        for command in commands:
+            reported |= self._settle(command, outcomes.get(command.command_id, unheard))
+        return reported
 
     def _outcome(self, executor: Executor, command: Command, *, may_send: bool) -> Outcome:
-        attempt = command.attempts + 1
+        """Raises `TryAgain` for what was no attempt."""
         doubt = command.is_in_doubt
         try:
             if doubt:
@@ -204,14 +263,38 @@ class Dispatcher:
                 return Outcome(AGAIN, message="TokPortal has nothing of it")
             return executor.execute(command)
         except TryAgain as error:
-            if doubt:
-                return Outcome(UNKNOWN, message=str(error))
-            if attempt % MOST_ATTEMPTS:
+            if error.after is not None:
+                if doubt == command.is_in_doubt:
+                    raise
+                # It is no longer in doubt, and is not to be forgotten: the engine lets it go again.
                 return Outcome(AGAIN, message=str(error))
-            return Outcome(DEAD, message=f"{attempt} attempts failed, the last one: {error}")
+            return Outcome(UNKNOWN, message=str(error)) if doubt else _given_up(command, error)
         except Exception as error:
             logger.exception("command %s failed in a way nobody expected", command.command_id)
             return Outcome(UNKNOWN, message=f"{type(error).__name__}: {error}")
+
+    def _settle(self, command: Command, outcome: Outcome) -> set[tuple[str, str]]:
+        if outcome.outcome != DONE:
+            self._put_off(command, outcome)
+            if outcome.outcome == UNKNOWN and command.status == UNKNOWN:
+                return set()
+        self._append(_message(RESULT, self._report(command, outcome), self._clock()))
+        return {(command.command_id, command.status)}
+
+    def _count(self, commands: Iterable[Command]) -> None:
+        with self._database.write() as connection:
+            if self._lease is not None:
+                self._lease.fence(connection)
+            for command in commands:
+                self._outbox.count_attempt(connection, command.command_id)
+
+    def _excuse(self, commands: Iterable[Command], error: TryAgain) -> None:
+        """TokPortal takes no more for now: what is in doubt stays so, and nothing was tried."""
+        not_before = self._clock() + int(1_000_000 * (error.after or 0))
+        with self._database.write() as connection:
+            for command in commands:
+                said = None if command.is_in_doubt else str(error)
+                self._outbox.put_off(connection, command.command_id, not_before, said, attempts=command.attempts)
 
     def _put_off(self, command: Command, outcome: Outcome) -> None:
         said = None if outcome.outcome == UNKNOWN else outcome.message or outcome.code
@@ -229,38 +312,21 @@ class Dispatcher:
             "answered_at": iso(EPOCH + timedelta(microseconds=self._clock())),
         }
 
-    # Alerts. Nothing is decided by them, so whoever delivers them settles them.
+    def _append(self, message: Message) -> None:
+        with self._appending:
+            self._journal.append([message])
 
-    def _alerts(self) -> int:
-        with self._database.read() as connection:
-            alerts = self._outbox.alerts(connection, self._clock(), AT_ONCE)
-        until = time.monotonic() + TURN
-        done = 0
-        for alert in alerts:
-            self._count(alert)
-            self._tell(alert)
-            done += 1
-            if time.monotonic() >= until:
-                break
-        return done
 
-    def _tell(self, alert: Command) -> None:
-        problem = None
-        try:
-            self._deliver(alert)
-        except TryAgain as error:
-            problem = str(error)
-        except Exception as error:
-            # One that cannot be told must not keep the others, and the commands, waiting.
-            logger.exception("alert %s failed in a way nobody expected", alert.command_id)
-            problem = f"{type(error).__name__}: {error}"
-        with self._database.write() as connection:
-            if problem is None:
-                self._outbox.settle_alert(connection, alert.command_id, DONE, None)
-            elif (alert.attempts + 1) % MOST_ATTEMPTS:
-                self._outbox.put_off(connection, alert.command_id, self._clock() + _wait(alert), problem)
-            else:
-                self._outbox.settle_alert(connection, alert.command_id, DEAD, problem)
+def _lane(command: Command) -> str:
+    return command.bundle_id or command.command_id
+
+
+def _given_up(command: Command, error: TryAgain) -> Outcome:
+    """What became of an attempt that came to nothing: another one, or the end."""
+    attempt = command.attempts + 1
+    if attempt % MOST_ATTEMPTS:
+        return Outcome(AGAIN, message=str(error))
+    return Outcome(DEAD, message=f"{attempt} attempts failed, the last one: {error}")
 
 
 def _wait(command: Command) -> int:
@@ -275,11 +341,6 @@ def _paused(connection: sa.Connection) -> str | None:
     """Why everything is paused, if it is."""
     query = sa.select(desk.c.body).where(desk.c.kind == SERVICE, desk.c.name == SERVICE)
     return read_service(connection.execute(query).scalar_one_or_none()).paused
-
-
-def log_alert(alert: Command) -> None:
-    """Tells people by the log, where no channel is there to tell them."""
-    logger.warning("ALERT %s: %s", alert.body["alert"], alert.body["text"], extra={"command_id": alert.command_id})
 
 
 def _message(kind: str, body: dict[str, Any], now: int) -> Message:

@@ -157,3 +157,12 @@ class Database:
         self.engine.dispose()
         if self.is_sqlite:
             self._gate.close()
+
+
+def is_of_database(error: Exception) -> bool:
+    return isinstance(error, sa.exc.SQLAlchemyError | psycopg.Error)
+
+
+def told(error: Exception) -> str:
+    """What went wrong. Of a database's error the first line only: the rest may quote the row, and so what was sent."""
+    return str(error).partition("\n")[0] if is_of_database(error) else str(error)

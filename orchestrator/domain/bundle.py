@@ -14,7 +14,8 @@ from datetime import datetime
 
 from orchestrator.domain.aggregate import Registered, Remembering
 from orchestrator.domain.decisions import Step, read_key
-from orchestrator.domain.facts import PUBLIC, DomainEvent, Key, Note
+from orchestrator.domain.facts import API, PUBLIC, DomainEvent, Key, Note
+from orchestrator.domain.found import spoken_life, with_remakes
 
 STATES = ("unknown", "created", "ready", "warming", "completed", "failed", "banned")
 
@@ -85,6 +86,9 @@ class Bundle(Remembering):
                 smallest, values = self._taught.get(name, (note.key, set()))
                 self._taught[name] = (min(smallest, note.key), values | {value})
 
+    def take(self, step: Step) -> None:
+        take(self.steps, step)
+
     @staticmethod
     def key(bundle_id: str) -> str:
         """The aggregate's id in the log."""
@@ -113,6 +117,13 @@ class Bundle(Remembering):
             if key < smallest or value not in values:
                 return True
         return False
+
+
+def take(steps: list[Step], step: Step) -> None:
+    """Adds `step`. Slots are counted with nearly every video, and only the newest count is ever current."""
+    if step.name == "SlotsCounted":
+        steps[:] = [other for other in steps if other.name != step.name]
+    steps.append(step)
 
 
 class Account(Remembering):
@@ -154,7 +165,7 @@ class Eras:
     __slots__ = ("accounts", "contradicted", "remakes", "starts")
 
     def __init__(self, notes: Iterable[Note], accounts: Mapping[str, Sequence[Note]]) -> None:
-        notes = list(notes)
+        notes = list(with_remakes(list(notes), accounts))
         self.remakes = sorted((note for note in notes if note.name == "AccountRemade"), key=lambda note: note.key)
         self._name([note for note in notes if note.account is not None])
         reported = [
@@ -195,6 +206,16 @@ class Eras:
 
 
 @dataclass(frozen=True, slots=True)
+class Slots:
+    """How many videos a bundle may have in all (None where only the free ones are known), and how many more, at the
+    moment `at`."""
+
+    total: int | None
+    free: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class BundleView:
     """What a bundle is, by all facts known. Times are the vendor's, UTC."""
 
@@ -222,6 +243,10 @@ class BundleView:
     """The greatest failure of warming since the last remake."""
     newest: Key | None = None
     """The greatest fact."""
+    slots: Slots | None = None
+    """Of videos, as TokPortal counted them last; None where it never did."""
+    full_days: tuple[str, ...] = ()
+    """Days for which TokPortal takes no further video, by its own word."""
 
 
 def bundle_view(
@@ -255,11 +280,12 @@ def bundle_view(
         ]
 
     remake = eras.last_remake
-    since: dict[str, list[Note]] = {}
+    told: dict[str, list[Note]] = {}
     for note in facts:
         if remake is None or note.key > remake.key:
-            since.setdefault(note.name, []).append(note)
+            told.setdefault(note.name, []).append(note)
     facts = [note for note in facts if note.name not in NO_FACTS]
+    since = spoken_life(told)
     state, state_since = _state(since, remake)
     warmed = _warmed(since)
     # Account-wide facts of other bundles count for the account; whom to review is the bundle that was named.
@@ -299,7 +325,16 @@ def bundle_view(
         ban=max(bans) if bans else None,
         warming_failure=max(failures, default=None),
         newest=max((note.key for note in facts), default=None),
+        slots=_slots(steps),
+        full_days=tuple(sorted({step.detail["day"] for step in steps if step.name == "DayFilled"})),
     )
+
+
+def _slots(steps: Sequence[Step]) -> Slots | None:
+    counted = next((step.detail for step in reversed(steps) if step.name == "SlotsCounted"), None)
+    if counted is None:
+        return None
+    return Slots(counted["total"], counted["free"], datetime.fromisoformat(counted["at"]))
 
 
 def _state(since: Mapping[str, Sequence[Note]], remake: Note | None) -> tuple[str, datetime | None]:
@@ -309,7 +344,7 @@ def _state(since: Mapping[str, Sequence[Note]], remake: Note | None) -> tuple[st
     last: Note | None = None
     for name in LIFECYCLE:
         for note in since.get(name, ()):
-            if name == "BundleReady" and note.dialect == PUBLIC and _warming_before(since, note.key):
+            if name == "BundleReady" and note.dialect in (PUBLIC, API) and _warming_before(since, note.key):
                 continue
             if last is None or note.key > last.key:
                 last = note

@@ -81,6 +81,32 @@ class WarmingRequested(Ours):
     decision = "warm"
 
 
+class SlotsCounted(Ours):
+    """TokPortal told how many slots the bundle has, and how many of them are free. `data`: `total` (None where only the
+    free ones are known), `free`, `at` (when)."""
+
+    TOPIC = "SlotsCounted"
+
+
+class DayFilled(Ours):
+    """TokPortal takes no further video for this day on the bundle. `data`: `day`, `count` (how many it has)."""
+
+    TOPIC = "DayFilled"
+
+
+class SlotsOrdered(Ours):
+    """More slots are to be bought for the bundle. `data`: `number` of the order, `quantity`, `had` (None where nobody
+    knows the total), `command_id`."""
+
+    TOPIC = "SlotsOrdered"
+
+
+class CommandPriced(Ours):
+    """TokPortal named another price for a command. `data`: `command_id`, `price`."""
+
+    TOPIC = "CommandPriced"
+
+
 class VideoRequested(Ours):
     """A campaign wants this content on an account. `data`: `campaign_id`, `target`, `ref`, `platform`, `country`,
     `group`, `starts`, `ends`, `bundles`, `accounts`, `day`."""
@@ -164,8 +190,8 @@ class HandoverStarted(Ours):
 
 
 class HandoverRefused(Ours):
-    """TokPortal refused the command, so the account does not have the video. `data`: `number`, `bundle_id`,
-    `command_id`, `code`."""
+    """The command came to nothing, so the account does not have the video. `data`: `number`, `bundle_id`, `command_id`,
+    `code`; where TokPortal itself refused it, for good, `details` of the refusal."""
 
     TOPIC = "HandoverRefused"
 
@@ -189,6 +215,19 @@ class SlotJoined(Ours):
     answered)."""
 
     TOPIC = "SlotJoined"
+
+
+class ReviewOrdered(Ours):
+    """A person closes the review of a post, or asks for corrections. `data`: `order` (finalize or corrections),
+    `bundle_id`, `command_id`; `comment` and `fields` of corrections."""
+
+    TOPIC = "ReviewOrdered"
+
+
+class ReviewActed(Ours):
+    """What TokPortal said to it. `data`: `order`, `bundle_id`, `command_id`, `outcome`, `code`, `status`."""
+
+    TOPIC = "ReviewActed"
 
 
 class FactsAdopted(Ours):
@@ -286,9 +325,22 @@ class PoliciesApplied(Ours):
 
 
 class ModeChanged(Ours):
-    """`data`: `mode` (observe, live or sandbox)."""
+    """`data`: `mode` (observe, live or sandbox), `reads` (whether TokPortal can be read)."""
 
     TOPIC = "ModeChanged"
+
+
+class CreditsRanOut(Ours):
+    """TokPortal refused a command for want of credits: what costs credits waits. `data`: `command_id`, `code`,
+    `details`."""
+
+    TOPIC = "CreditsRanOut"
+
+
+class CreditsAssumed(Ours):
+    """There may be credits again: what waited for them is tried."""
+
+    TOPIC = "CreditsAssumed"
 
 
 class ServicePaused(Ours):

@@ -21,7 +21,8 @@ ARTICLE = "article"
 PUBLIC = "2026-05-25"
 """The dialect of TokPortal's current public API, named by its version."""
 API = "api"
-"""What TokPortal's API told us in its answers."""
+"""What TokPortal's API told us in its answers. Where a listing does not say since when something is true, `data.as_of`
+is the moment of the request, and `occurred_at` the latest at which it can have begun."""
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ class Fact(DomainEvent):
 class BundleFact(Fact):
     """A fact about a bundle, or, where it names only an account, about every bundle of that account."""
 
-    keeps: ClassVar[tuple[str, ...]] = ("username",)
+    keeps: ClassVar[tuple[str, ...]] = ("username", "as_of")
 
 
 class AccountRemade(BundleFact):
@@ -144,7 +145,7 @@ class BundleBanned(BundleFact):
     TOPIC = "BundleBanned"
     rank = 6
     state = "banned"
-    keeps = ("username", "reason")
+    keeps = ("username", "reason", "within")
 
 
 class AppealSubmitted(BundleFact):
@@ -253,7 +254,7 @@ class CreditsRestored(BundleFact):
 class VideoFact(Fact):
     """A fact about a video on its way to the account of `bundle_id`."""
 
-    keeps: ClassVar[tuple[str, ...]] = ("external_ref",)
+    keeps: ClassVar[tuple[str, ...]] = ("external_ref", "as_of")
 
     def apply(self, aggregate: Any) -> None:
         aggregate.hear(self.note(), self.data.get("video_id"))

@@ -15,6 +15,7 @@ from typing import Any
 from orchestrator.domain.aggregate import Registered, Remembering
 from orchestrator.domain.decisions import Step, read_key
 from orchestrator.domain.facts import API, KINDS, DomainEvent, Key, Note
+from orchestrator.domain.found import WAY, spoken, spoken_posts
 
 STATES = (
     "unknown",
@@ -125,6 +126,15 @@ class VideoView:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """TokPortal did not take it, and said why: its code, and what its documentation says that comes with the code."""
+
+    code: str
+    said: str | None
+    details: Mapping[str, Any]
+
+
 @dataclass(slots=True)
 class Leg:
     """An attempt that we planned, by our own events: where it goes and how far it got by them."""
@@ -157,11 +167,17 @@ class Leg:
     """The person who ordered that."""
     accepted: bool = False
     """Whether TokPortal took the command. That is our own news: it has no place in the order of the vendor's facts."""
+    taken_at: datetime | None = None
+    """When it was first known to have a slot, by TokPortal's answer or by a fact."""
+    refusals: list[str] = field(default_factory=list)
+    """The codes with which TokPortal refused it, in their order."""
+    refusal: Refusal | None = None
+    """The last refusal, until it is handed over again."""
     facts: list[Note] = field(default_factory=list)
     """In the order of their keys."""
 
-    def speaking(self) -> list[Note]:
-        return [note for note in self.facts if self.since is None or note.key > self.since]
+    def speaking(self) -> Sequence[Note]:
+        return spoken([note for note in self.facts if self.since is None or note.key > self.since], WAY)
 
     @property
     def posted(self) -> Note | None:
@@ -217,14 +233,18 @@ class Plan:
         by_bundle = {leg.bundle_id: leg for leg in self.legs}
         self.elsewhere: list[Note] = []
         """Facts from bundles that never carried it."""
-        for note in sorted(notes, key=_by_key):
+        for note in sorted(spoken_posts(notes), key=_by_key):
             leg = by_bundle.get(note.bundle_id or "")
             if leg is None:
                 self.elsewhere.append(note)
-            elif note.dialect == API and note.name == "VideoScheduled":
+                continue
+            if note.dialect == API and note.name == "VideoScheduled":
                 leg.accepted = leg.accepted or note.event_id == leg.sent
             elif KINDS[note.name].state is not None:
                 leg.facts.append(note)
+            else:
+                continue
+            leg.taken_at = leg.taken_at or note.occurred_at
 
     def _take(self, step: Step) -> None:
         detail = step.detail
@@ -251,17 +271,20 @@ class Plan:
         if name == "VideoRetried":
             self.end = self.reason = None
             leg.tries, leg.left = detail["tries"], False
-            leg.sent = leg.questioned = leg.asked_at = None
+            leg.sent = leg.questioned = leg.asked_at = leg.refusal = None
             leg.asked, leg.is_unanswered = 0, False
             leg.since = read_key(detail["since"]) if detail["since"] is not None else None
         elif name == "VideoRescheduled":
-            leg.target_day = detail["target_day"]
+            leg.target_day, leg.refusal = detail["target_day"], None
         elif name == "AttemptCancelled":
             leg.left, leg.left_at, leg.questioned = True, step.at, None
         elif name == "HandoverStarted":
-            leg.sent, leg.is_free = detail["command_id"], False
+            leg.sent, leg.is_free, leg.refusal = detail["command_id"], False, None
         elif name == "HandoverRefused":
             leg.sent = None
+            if detail.get("details") is not None:
+                leg.refusal = Refusal(str(detail["code"]), detail.get("reason"), detail["details"])
+                leg.refusals.append(leg.refusal.code)
         elif name == "SlotQuestioned":
             leg.questioned, leg.asked, leg.asked_at = detail["why"], leg.asked + 1, step.at
             leg.is_unanswered = True
@@ -368,6 +391,7 @@ def _strangers(notes: Sequence[Note]) -> VideoView:
     for note in sorted(notes, key=_by_key):
         if KINDS[note.name].state is not None and note.bundle_id is not None:
             slots.setdefault(note.bundle_id, []).append(note)
+    slots = {bundle_id: list(spoken(facts, WAY)) for bundle_id, facts in slots.items()}
     live = max(slots, key=lambda bundle_id: slots[bundle_id][-1].key, default=None)
     posts = [note for facts in slots.values() for note in facts if note.name == "VideoPosted"]
     # A post on any bundle ends the video's way: what is under way elsewhere is no longer wanted.

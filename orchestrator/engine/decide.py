@@ -9,9 +9,9 @@ from typing import Any
 from orchestrator import dialects
 from orchestrator.dialects import Reading, Unreadable, Unrecognised
 from orchestrator.domain.bundle import Account, Bundle
-from orchestrator.domain.facts import KINDS, BundleMentioned
+from orchestrator.domain.facts import KINDS, BundleMentioned, CreditsRestored
 from orchestrator.domain.video import Video
-from orchestrator.engine.reactions import bundles, joins, videos
+from orchestrator.engine.reactions import bundles, credits, joins, videos
 from orchestrator.engine.turn import Turn, instant
 from orchestrator.journal.inbox import APPLIED, QUARANTINED, TESTED, UNRECOGNISED, Taken
 
@@ -53,18 +53,19 @@ def touched(reading: Reading) -> Iterable[str]:
         yield Account.key(reading.account)
 
 
-def apply(reading: Reading, turn: Turn) -> None:
+def apply(reading: Reading, turn: Turn, name: tuple[str, str] | None = None, *, quiet: bool = False) -> None:
     """Records the fact on the aggregate that it is about, which is registered first where it is new, and does what
-    follows from it."""
+    follows from it. `name`: its event id and dialect, where they are not the message's; `quiet`: of strangers nobody is
+    told."""
     if reading.kind is None:
         return
-    message = turn.message
+    event_id, dialect = name or (str(turn.message.event_id), str(turn.message.dialect))
     fact: dict[str, Any] = {
         "timestamp": turn.now,
-        "message_id": message.message_id,
+        "message_id": turn.message.message_id,
         "occurred_at": reading.occurred_at,
-        "event_id": message.event_id,
-        "dialect": message.dialect,
+        "event_id": event_id,
+        "dialect": dialect,
         "bundle_id": reading.bundle_id,
         "account": reading.account,
         "country": reading.country,
@@ -72,15 +73,14 @@ def apply(reading: Reading, turn: Turn) -> None:
         "data": reading.data,
     }
     if reading.video_id is not None:
-        if reading.bundle_id is not None and _mention(reading.bundle_id, reading, turn):
+        if reading.bundle_id is not None and _mention(reading.bundle_id, reading, turn, (event_id, dialect)):
             bundles.changed(turn, [reading.bundle_id])
         video_id = joins.named(turn, reading.video_id, reading.bundle_id, reading.data, reading.occurred_at)
         video = turn.video(video_id)
         video.record(reading.kind, **fact)
         if turn.is_ours(video_id):
-            rank = reading.kind.rank
-            videos.on_news(turn, video, (reading.occurred_at, rank, str(message.event_id), str(message.dialect)))
-        else:
+            videos.on_news(turn, video, (reading.occurred_at, reading.kind.rank, event_id, dialect))
+        elif not quiet:
             _tell_of_stranger(reading, turn, video)
     elif reading.bundle_id is not None:
         turn.bundle(reading.bundle_id).record(reading.kind, **fact)
@@ -88,22 +88,24 @@ def apply(reading: Reading, turn: Turn) -> None:
     elif reading.account is not None:
         turn.account(reading.account).record(reading.kind, **fact)
         bundles.account_changed(turn, reading.account)
+    if reading.kind is CreditsRestored:
+        credits.may_be_back(turn, "TokPortal restored credits")
 
 
-def _mention(bundle_id: str, reading: Reading, turn: Turn) -> bool:
+def _mention(bundle_id: str, reading: Reading, turn: Turn, name: tuple[str, str]) -> bool:
     """Has the bundle learn what a video's fact says of it. Whether it was news, or the first word of the bundle."""
     bundle = turn.bundle(bundle_id)
-    message = turn.message
-    key = (reading.occurred_at, BundleMentioned.rank, str(message.event_id), str(message.dialect))
+    event_id, dialect = name
+    key = (reading.occurred_at, BundleMentioned.rank, event_id, dialect)
     if not bundle.needs_mention(key, reading.country, reading.platform, reading.account):
         return turn.desk.bundle(bundle_id) is None
     bundle.record(
         KINDS["BundleMentioned"],
         timestamp=turn.now,
-        message_id=message.message_id,
+        message_id=turn.message.message_id,
         occurred_at=reading.occurred_at,
-        event_id=message.event_id,
-        dialect=message.dialect,
+        event_id=event_id,
+        dialect=dialect,
         account=reading.account,
         country=reading.country,
         platform=reading.platform,

@@ -18,7 +18,7 @@ from orchestrator.database import DATA_ERRORS, Database, Lease
 from orchestrator.desk import Desk
 from orchestrator.engine.aggregates import LoadedAggregates
 from orchestrator.engine.decide import Judged, apply, judge, touched
-from orchestrator.engine.reactions import house, orders, outcomes
+from orchestrator.engine.reactions import found, house, orders, outcomes, silence
 from orchestrator.engine.turn import EPOCH, Follow, Turn, instant
 from orchestrator.journal.inbox import (
     APPLIED,
@@ -31,7 +31,7 @@ from orchestrator.journal.inbox import (
     Mark,
     Taken,
 )
-from orchestrator.journal.journal import COMMAND, DISPATCH, RESULT, TIMER, WEBHOOK, WORK
+from orchestrator.journal.journal import COMMAND, DISPATCH, FOUND, RESULT, TIMER, WEBHOOK, WORK
 from orchestrator.log import EventLog, EventMapper
 from orchestrator.outbox import Outbox
 from orchestrator.policies.schema import Policies, parse
@@ -316,6 +316,7 @@ class Engine:
                 status, reason = CONFLICT, "another message with this event id and other content came first"
             elif judged.reading is not None:
                 apply(judged.reading, turn)
+                silence.heard(turn, judged.reading.bundle_id)
                 self._collect(turn.now, batch)
         if status not in (APPLIED, TESTED):
             logger.warning("message %s is %s: %s", message.message_id, status, reason)
@@ -337,6 +338,7 @@ class Engine:
             for mark in batch.again:
                 self._inbox.remark(connection, mark)
             self._outbox.add(connection, list(follow.commands.values()))
+            self._outbox.reprice(connection, follow.prices)
             self._outbox.change(connection, follow.moves)
             self._timers.apply(
                 connection,
@@ -362,8 +364,11 @@ def _react(turn: Turn, kind: str, body: dict[str, Any]) -> str | None:
         house.work(turn, body)
     elif kind == DISPATCH:
         outcomes.dispatch(turn, body["command_ids"])
+        silence.watch(turn)
     elif kind == RESULT:
         return outcomes.result(turn, body)
+    elif kind == FOUND:
+        found.take(turn, body)
     else:
         raise ValueError(f"nobody knows messages of the kind {kind!r}")
     return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,13 +19,14 @@ from orchestrator.desk import Desk
 from orchestrator.domain.bundle import Account, Bundle, BundleView, bundle_view
 from orchestrator.domain.campaign import Campaign
 from orchestrator.domain.decisions import POLICY, Ours, write_key
-from orchestrator.domain.facts import Key
+from orchestrator.domain.facts import Key, Note
 from orchestrator.domain.house import Market, Service
 from orchestrator.domain.video import Video, is_ours
 from orchestrator.engine.aggregates import LoadedAggregates
+from orchestrator.engine.causes import cause_of, subject_of
 from orchestrator.journal.inbox import Taken
 from orchestrator.journal.journal import LIVE, TIMER, WORK, Message
-from orchestrator.outbox import Command, Move, Outbox
+from orchestrator.outbox import ORDINARY, Command, Move, Outbox
 from orchestrator.policies.placement import Market as Market_
 from orchestrator.policies.schema import Policies
 
@@ -53,6 +54,8 @@ class Follow:
 
     commands: dict[str, Command] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
+    prices: dict[str, int] = field(default_factory=dict)
+    """What commands cost by TokPortal's word."""
     timers: dict[str, tuple[int, dict[str, Any]] | None] = field(default_factory=dict)
     """Timers that are set (microseconds, body), or cancelled."""
     works: list[Message] = field(default_factory=list)
@@ -155,8 +158,9 @@ class Turn:
         found = self._aggregates.known(Video.key(video_id))
         return found is not None and is_ours(found.steps)
 
-    def view(self, bundle_id: str) -> BundleView:
-        """The bundle by all facts known, those of its accounts and of their other bundles included."""
+    def view(self, bundle_id: str, also: Sequence[Note] = ()) -> BundleView:
+        """The bundle by all facts known, those of its accounts and of their other bundles included; as it would be if
+        it knew the facts `also` besides. Raises `LookupError` where nothing is known of it."""
         family = [bundle_id, *sorted(self.desk.kin(bundle_id))]
         self.load(Bundle.key(name) for name in family)
         members = {name: self._aggregates.known(Bundle.key(name)) for name in family}
@@ -166,13 +170,13 @@ class Turn:
         self.load(Account.key(name) for name in accounts)
         reported = {name: self._aggregates.known(Account.key(name)) for name in accounts}
         own = members.pop(bundle_id)
-        if own is None:
+        if own is None and not also:
             raise LookupError(f"there is no bundle {bundle_id!r}")
         return bundle_view(
-            own.notes,
+            [*(own.notes if own is not None else ()), *also],
             {name: found.notes if found is not None else [] for name, found in reported.items()},
             [member.notes for member in members.values() if member is not None],
-            own.steps,
+            own.steps if own is not None else (),
         )
 
     # What follows.
@@ -213,6 +217,7 @@ class Turn:
         platform: str | None = None,
         price: int | None = None,
         not_before: datetime | None = None,
+        urgency: int = ORDINARY,
     ) -> None:
         """Puts a command into the outbox; with the reason `held` it waits there."""
         self._follow.commands[command_id] = Command(
@@ -231,7 +236,15 @@ class Turn:
             not_before=microseconds(self.now if not_before is None else not_before),
             created_at=microseconds(self.now),
             message_id=self._cause,
+            urgency=urgency,
         )
+
+    def reprice(self, command_id: str, price: int) -> None:
+        """TokPortal named what the command costs."""
+        if command_id in self._follow.commands:
+            command = self._follow.commands[command_id]
+            self._follow.commands[command_id] = msgspec.structs.replace(command, price=price)
+        self._follow.prices[command_id] = price
 
     def move_command(self, command_id: str, status: str, reason: str | None, *, of: Iterable[str]) -> None:
         """Changes the status of a command that is in one of the statuses `of`."""
@@ -242,6 +255,9 @@ class Turn:
         wanted = list(command_ids)
         found = self._outbox.find(self._connection, [name for name in wanted if name not in self._follow.commands])
         found |= {name: self._follow.commands[name] for name in wanted if name in self._follow.commands}
+        for name, price in self._follow.prices.items():
+            if name in found:
+                found[name] = msgspec.structs.replace(found[name], price=price)
         for name, status, reason, of in self._follow.moves:
             if name in found and found[name].status in of:
                 found[name] = msgspec.structs.replace(found[name], status=status, reason=reason)
@@ -279,15 +295,57 @@ class Turn:
             )
         )
 
-    def alert(self, kind: str, text: str, *, once: str | None = None, **about: Any) -> None:
-        """Tells people. `once` names what is told only once, however often it is noticed."""
+    def alert(
+        self,
+        kind: str,
+        text: str,
+        *,
+        once: str | None = None,
+        cause: Iterable[object] | None = None,
+        subject: str | None = None,
+        **about: Any,
+    ) -> None:
+        """Tells people. `once` names what is told only once, however often it is noticed.
+
+        Alerts of one cause are told together; what makes them one is `orchestrator.engine.causes`, and `cause`
+        besides. `subject` is who may recover: see `resolve`.
+        """
         if self.policies is None:
             return
+        about = self._placed(about)
+        body = {
+            "cause": cause_of(kind, about, cause or ()),
+            "subject": subject_of(about) if subject is None else subject,
+            "about": {name: value for name, value in about.items() if value is not None},
+        }
+        self._tell("alert", kind, text, once, body, about)
+
+    def resolve(self, kind: str, subject: str, text: str, *, once: str | None = None, **about: Any) -> None:
+        """Tells people that alerts of this kind about `subject` are over. A cause ends with the last of its subjects;
+        what nobody was told of needs no word."""
+        if self.policies is None:
+            return
+        self._tell("resolve", kind, text, once, {"resolves": True, "subject": subject}, self._placed(about))
+
+    def _tell(
+        self, what: str, kind: str, text: str, once: str | None, more: dict[str, Any], about: Mapping[str, Any]
+    ) -> None:
         self._alerts += 1
         parts = [once] if once is not None else [self.message.message_id, self._alerts, text]
-        channels = list(self.policies.channels_for(kind))
-        body = {"alert": kind, "text": text, "channels": channels}
-        self.command("alert", command_id("alert", kind, *parts), body, held=None, **about)
+        channels = list(self.rules.channels_for(kind))
+        body = {"alert": kind, "text": text, "channels": channels, **more}
+        self.command("alert", command_id(what, kind, *parts), body, held=None, **about)
+
+    def _placed(self, about: Mapping[str, Any]) -> dict[str, Any]:
+        """`about`, with the campaign and the market of its video or bundle where it does not name them."""
+        found = dict(about)
+        video = self.desk.video(str(found["video_id"])) if found.get("video_id") else None
+        bundle = self.desk.bundle(str(found["bundle_id"])) if found.get("bundle_id") else None
+        for entry, names in ((video, ("campaign_id", "country", "platform")), (bundle, ("country", "platform"))):
+            for name in names if entry is not None else ():
+                if found.get(name) is None:
+                    found[name] = getattr(entry, name)
+        return found
 
     def alert_hourly(self, kind: str, subject: str, text: str, **about: Any) -> None:
         """Tells people once in an hour of one subject."""

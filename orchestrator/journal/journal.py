@@ -18,7 +18,9 @@ TIMER = "timer"
 WORK = "work"
 DISPATCH = "dispatch"
 RESULT = "result"
-KINDS = (WEBHOOK, COMMAND, TIMER, WORK, DISPATCH, RESULT)
+FOUND = "found"
+"""What was read at TokPortal, without being told."""
+KINDS = (WEBHOOK, COMMAND, TIMER, WORK, DISPATCH, RESULT, FOUND)
 LIVE = "live"
 TEST = "test"
 

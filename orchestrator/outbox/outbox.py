@@ -8,7 +8,7 @@ are the exception, since nothing is decided by them: whoever delivers them settl
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,12 +27,27 @@ DISCARDED = "discarded"
 STATUSES = (PENDING, HELD, RUNNING, DONE, UNKNOWN, DEAD, DISCARDED)
 
 ALERT = "alert"
-KINDS = ("configure_video", "unschedule_video", "look_up_slot", "start_warming", ALERT)
+TOGETHER = "configure_video"
+"""The kind of command of which several may be carried out on a bundle together."""
+MOST_TOGETHER = 25
+KINDS = (
+    "configure_video",
+    "unschedule_video",
+    "look_up_slot",
+    "start_warming",
+    "add_slots",
+    "finalize_video",
+    "request_corrections",
+    "read_metrics",
+    ALERT,
+)
+RECOVERY, ORDINARY, WHENEVER = 0, 1, 2
+"""How urgent a command is: a video is on its way off an account; everything else; what can wait for days."""
 
 
 class Command(msgspec.Struct):
     """One command, or alert. Times are microseconds since 1970 on the service's clock; `price` is in credits, None
-    for what is free.
+    for what is free; `urgency` is `RECOVERY`, `ORDINARY` or `WHENEVER`.
 
     `attempts` are counted before they are made. `last_error` says why the last one came to nothing; without it, an
     attempt that was made may have had its effect.
@@ -55,6 +70,7 @@ class Command(msgspec.Struct):
     message_id: str
     attempts: int = 0
     last_error: str | None = None
+    urgency: int = ORDINARY
 
     @property
     def is_in_doubt(self) -> bool:
@@ -93,11 +109,10 @@ COLUMNS = (
     "not_before",
     "created_at",
     "message_id",
+    "urgency",
 )
-_ARRAYS = ", ".join(
-    f"%b::{'bigint' if name in ('seq', 'price', 'attempts', 'not_before', 'created_at') else 'text'}[]"
-    for name in COLUMNS
-)
+NUMBERS = frozenset({"seq", "price", "attempts", "not_before", "created_at", "urgency"})
+_ARRAYS = ", ".join(f"%b::{'bigint' if name in NUMBERS else 'text'}[]" for name in COLUMNS)
 _INSERT = f"INSERT INTO outbox ({', '.join(COLUMNS)})"
 _UNLESS_KNOWN = "ON CONFLICT (command_id) DO NOTHING"
 SQLITE_ADD = f"{_INSERT} VALUES ({', '.join('?' * len(COLUMNS))}) {_UNLESS_KNOWN}"
@@ -128,11 +143,15 @@ def _ready() -> sa.Select[Any]:
     busy = sa.select(outbox.c.bundle_id).where(outbox.c.status.in_([RUNNING, UNKNOWN]), outbox.c.bundle_id.is_not(None))
     earlier = outbox.alias("earlier")
     lane = sa.func.coalesce(outbox.c.bundle_id, outbox.c.command_id)
+    order = (outbox.c.urgency, outbox.c.seq)
+    others = sa.case((outbox.c.kind == TOGETHER, 0), else_=1)
     due = (
         sa.select(
             outbox.c.command_id,
             outbox.c.seq,
-            sa.func.row_number().over(partition_by=lane, order_by=outbox.c.seq).label("place"),
+            outbox.c.urgency,
+            sa.func.row_number().over(partition_by=lane, order_by=order).label("place"),
+            sa.func.sum(others).over(partition_by=lane, order_by=order, rows=(None, 0)).label("others"),
         )
         .where(
             outbox.c.status == PENDING,
@@ -150,25 +169,31 @@ def _ready() -> sa.Select[Any]:
         .subquery()
     )
     most = sa.bindparam("most", type_=sa.Integer)
-    return sa.select(due.c.command_id).where(due.c.place == 1).order_by(due.c.seq).limit(most)
+    is_next = sa.or_(due.c.place == 1, sa.and_(due.c.others == 0, due.c.place <= MOST_TOGETHER))
+    return sa.select(due.c.command_id, due.c.urgency).where(is_next).order_by(due.c.urgency, due.c.seq).limit(most)
+
+
+def _is_in_doubt(columns: Any) -> sa.ColumnElement[bool]:
+    """See `Command.is_in_doubt`."""
+    is_lost = sa.and_(columns.status == RUNNING, columns.attempts > 0, columns.last_error.is_(None))
+    return sa.or_(columns.status == UNKNOWN, is_lost)
 
 
 def _under_way() -> sa.Select[Any]:
     other = outbox.alias("other")
-    is_first = ~sa.exists().where(
-        other.c.bundle_id == outbox.c.bundle_id,
-        other.c.command_id != outbox.c.command_id,
-        sa.or_(other.c.status == UNKNOWN, sa.and_(other.c.status == RUNNING, other.c.seq < outbox.c.seq)),
+    # What is in doubt may still take effect, and would then change what the next one has found.
+    is_held_up = sa.exists().where(
+        other.c.bundle_id == outbox.c.bundle_id, other.c.command_id != outbox.c.command_id, _is_in_doubt(other.c)
     )
     return (
         sa.select(outbox)
         .where(
-            sa.or_(sa.and_(outbox.c.status == RUNNING, is_first), outbox.c.status == UNKNOWN),
+            sa.or_(_is_in_doubt(outbox.c), sa.and_(outbox.c.status == RUNNING, ~is_held_up)),
             # One that was put off, and whose report the engine has not taken yet, is not carried out once more.
             outbox.c.not_before <= NOW,
             SENDABLE,
         )
-        .order_by(outbox.c.seq)
+        .order_by(outbox.c.urgency, outbox.c.seq)
     )
 
 
@@ -205,6 +230,7 @@ class Outbox:
                 c.not_before,
                 c.created_at,
                 c.message_id,
+                c.urgency,
             )
             for seq, c in enumerate(commands, start=last + 1)
         ]
@@ -262,6 +288,11 @@ class Outbox:
         is_meant = sa.and_(outbox.c.command_id == move.command_id, outbox.c.status.in_(move.of))
         connection.execute(outbox.update().where(is_meant).values(values))
 
+    def reprice(self, connection: sa.Connection, prices: Mapping[str, int]) -> None:
+        """Notes what commands cost by TokPortal's own word."""
+        for command_id, price in prices.items():
+            connection.execute(outbox.update().where(outbox.c.command_id == command_id).values(price=price))
+
     def find(self, connection: sa.Connection, command_ids: Sequence[str]) -> dict[str, Command]:
         found: dict[str, Command] = {}
         for start in range(0, len(command_ids), 1_000):
@@ -276,30 +307,21 @@ class Outbox:
 
     # For whoever executes them.
 
-    def ready(self, connection: sa.Connection, now: int, limit: int) -> list[str]:
-        """The commands to TokPortal that may be sent next, the oldest first.
+    def ready(self, connection: sa.Connection, now: int, limit: int) -> list[tuple[str, int]]:
+        """The commands to TokPortal that may be sent next, and how urgent each is; the most urgent first, then the
+        oldest.
 
-        Of each bundle it is the oldest that is due, and none while one is being executed there or has an unknown
-        outcome: each changes the bundle that the next one finds. What is not due yet, or held, holds up no other
-        video. It does hold up what was decided later for its own video on the bundle: to unschedule a video is to
-        undo what was said before, not what is said afterwards.
+        Of each bundle it is the first that is due, or the first few where all of them hand over videos, and none while
+        something is being executed there or has an unknown outcome: each changes the bundle that the next one finds.
+        What is not due yet, or held, holds up no other video. It does hold up what was decided later for its own video
+        on the bundle: to unschedule a video is to undo what was said before, not what is said afterwards.
         """
-        return list(connection.execute(READY, {"now": now, "most": limit}).scalars())
+        return [(row.command_id, row.urgency) for row in connection.execute(READY, {"now": now, "most": limit})]
 
     def under_way(self, connection: sa.Connection, now: int) -> list[Command]:
         """Commands that the engine has let go, and those with an unknown outcome that are to be looked up now; the
-        oldest first, and of each bundle one."""
+        most urgent first, then the oldest."""
         return [_command(row) for row in connection.execute(UNDER_WAY, {"now": now})]
-
-    def alerts(self, connection: sa.Connection, now: int, limit: int) -> list[Command]:
-        """Alerts to be delivered."""
-        query = (
-            sa.select(outbox)
-            .where(outbox.c.status == PENDING, outbox.c.not_before <= now, outbox.c.kind == ALERT)
-            .order_by(outbox.c.seq)
-            .limit(limit)
-        )
-        return [_command(row) for row in connection.execute(query)]
 
     def count_attempt(self, connection: sa.Connection, command_id: str) -> None:
         """To be committed before the call is made, so that a call which kills the process is counted too."""
@@ -309,18 +331,21 @@ class Outbox:
             .values(attempts=outbox.c.attempts + 1, last_error=None)
         )
 
-    def put_off(self, connection: sa.Connection, command_id: str, not_before: int, error: str | None) -> None:
-        """`error`: why the attempt came to nothing; None where nobody can tell."""
-        connection.execute(
-            outbox.update().where(outbox.c.command_id == command_id).values(not_before=not_before, last_error=error)
-        )
-
-    def settle_alert(self, connection: sa.Connection, command_id: str, status: str, error: str | None) -> None:
-        connection.execute(
-            outbox.update()
-            .where(outbox.c.command_id == command_id, outbox.c.kind == ALERT, outbox.c.status == PENDING)
-            .values(status=status, last_error=error)
-        )
+    def put_off(
+        self,
+        connection: sa.Connection,
+        command_id: str,
+        not_before: int,
+        error: str | None,
+        *,
+        attempts: int | None = None,
+    ) -> None:
+        """`error`: why the attempt came to nothing; None where nobody can tell. `attempts`: how many there were, where
+        the last one turned out to be none."""
+        values: dict[str, Any] = {"not_before": not_before, "last_error": error}
+        if attempts is not None:
+            values["attempts"] = attempts
+        connection.execute(outbox.update().where(outbox.c.command_id == command_id).values(values))
 
 
 def _command(row: Any) -> Command:

@@ -352,6 +352,8 @@ ALERTS: Final = (
     "conflict",
     "policies_refused",
     "unmet",
+    "silence",
+    "contract",
 )
 """Everything that people are told of."""
 

@@ -30,6 +30,7 @@ MORE_LOADED = "eligible, but more loaded"
 LATER_LISTED = "eligible, but later in the list"
 NOT_PLANNED = "eligible, but not as planned"
 CAP = "cap reached"
+NO_SLOT = "no free slot"
 
 
 def why_not_postable(state: str, warmed: bool, holds: Sequence[str], policy: Policy) -> str | None:
@@ -65,6 +66,8 @@ class Candidate:
     delivered: bool
     holds: tuple[str, ...]
     slots_free: int | None = None
+    full_days: frozenset[date] = frozenset()
+    """Days for which TokPortal takes no further video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,8 @@ class Ledger:
         self._of_campaign: Counter[tuple[str, str]] = Counter()
         self._of_target: defaultdict[tuple[str, int], Counter[str]] = defaultdict(Counter)
         self._content: Counter[tuple[str, str, str]] = Counter()
+        self._slots: dict[str, tuple[int, datetime]] = {}
+        self._taking: defaultdict[str, Counter[datetime | None]] = defaultdict(Counter)
 
     def book(self, account: str, day: date, campaign_id: str, target: int, *, is_open: bool) -> None:
         """Takes room on a day; `is_open`: the video is still on its way."""
@@ -192,6 +197,33 @@ class Ledger:
 
     def unmark_content(self, account: str, campaign_id: str, ref: str) -> None:
         self._content[account, campaign_id, ref] -= 1
+
+    def count_slots(self, bundle_id: str, counted: tuple[int, datetime] | None) -> None:
+        """TokPortal counted so many free slots at that moment; None: it never did."""
+        if counted is None:
+            self._slots.pop(bundle_id, None)
+        else:
+            self._slots[bundle_id] = counted
+
+    def take_slot(self, bundle_id: str, at: datetime | None = None) -> None:
+        """A video on its way to the bundle got its slot at this moment; None: it has still to get one."""
+        self._taking[bundle_id][at] += 1
+
+    def give_slot(self, bundle_id: str, at: datetime | None = None) -> None:
+        """Takes back what was said with the same words."""
+        self._taking[bundle_id][at] -= 1
+        if not self._taking[bundle_id][at]:
+            del self._taking[bundle_id][at]
+
+    def slots_left(self, bundle_id: str, counted: tuple[int, datetime] | None = None) -> int | None:
+        """How many more videos the bundle has a slot for: those that were counted, less what got one since or is still
+        to get one. None where nobody knows. `counted`: as if this were the last count."""
+        counted = counted or self._slots.get(bundle_id)
+        if counted is None:
+            return None
+        free, counted_at = counted
+        taking: Mapping[datetime | None, int] = self._taking.get(bundle_id, {})
+        return max(0, free - sum(n for at, n in taking.items() if at is None or at > counted_at))
 
     def on_day(self, account: str, day: date) -> int:
         return self._days[account][day] if account in self._days else 0
@@ -253,7 +285,7 @@ class _Queue:
 
 class Market:
     """The accounts of one platform in one country, as they are at one moment. What does not depend on the video is
-    worked out once."""
+    worked out once. `without_slots`: as if every bundle had slots for all that it is given."""
 
     def __init__(
         self,
@@ -263,7 +295,10 @@ class Market:
         policies: Policies,
         ledger: Ledger,
         now: datetime,
+        *,
+        without_slots: bool = False,
     ) -> None:
+        self._without_slots = without_slots
         self.country, self.platform = country, platform
         self._policy = policies.at(country, platform)
         self._reserved = policies.reserved(country, platform)
@@ -275,8 +310,8 @@ class Market:
         self._warm_since: dict[str, date] = {}
         for name, candidate in self._candidates.items():
             why = why_not_postable(candidate.state, candidate.warmed, candidate.holds, self._policy)
-            if why is None and candidate.slots_free == 0:
-                why = "no free slot"
+            if why is None and candidate.slots_free == 0 and not without_slots:
+                why = NO_SLOT
             if why is not None:
                 self._unfit[name] = why
             if candidate.warmed_at is not None:
@@ -320,14 +355,22 @@ class Market:
         return days
 
     def _full(self, candidate: Candidate, day: date) -> str:
+        if day in candidate.full_days:
+            return f"cap reached at TokPortal on {day}"
         booked = self._ledger.on_day(candidate.account, day)
         return f"cap {booked}/{self.cap(candidate, day)} on {day}"
 
     def _has_room(self, candidate: Candidate, day: date) -> bool:
-        return self._ledger.on_day(candidate.account, day) < self.cap(candidate, day)
+        return day not in candidate.full_days and self._ledger.on_day(candidate.account, day) < self.cap(candidate, day)
+
+    def _lacks_slot(self, candidate: Candidate) -> bool:
+        """Whether what was placed there meanwhile takes the last of its slots."""
+        return not self._without_slots and self._ledger.slots_left(candidate.bundle_id) == 0
 
     def _check_day(self, candidate: Candidate, day: date) -> str | None:
         """Why the account cannot have another video on this day."""
+        if self._lacks_slot(candidate):
+            return NO_SLOT
         earliest = self.earliest(candidate)
         if day < earliest:
             return f"{day} is too soon: TokPortal needs until {earliest}"
@@ -339,6 +382,8 @@ class Market:
         """The emptiest allowed day, the earliest of several; or why there is none."""
         if wish.day is not None:
             return self._check_day(candidate, wish.day) or wish.day
+        if self._lacks_slot(candidate):
+            return NO_SLOT
         first = self.earliest(candidate)
         if wish.starts is not None:
             first = max(first, wish.starts)
@@ -351,6 +396,8 @@ class Market:
         best: tuple[int, date] | None = None
         for day in days:
             booked = self._ledger.on_day(candidate.account, day)
+            if day in candidate.full_days:
+                continue
             if booked < self.cap(candidate, day) and (best is None or booked < best[0]):
                 best = (booked, day)
                 if not booked:
@@ -540,6 +587,8 @@ class Market:
         return None
 
     def _next_from(self, candidate: Candidate, day: date, last_day: date) -> date | str:
+        if self._lacks_slot(candidate):
+            return NO_SLOT
         first = max(day, self.earliest(candidate))
         if first > last_day:
             return f"too late: TokPortal needs until {first}, and the deadline is {last_day}"
@@ -609,5 +658,6 @@ def plan(
         if choice.day is not None:
             ledger.book(choice.account, choice.day, wish.campaign_id, wish.target, is_open=True)
             ledger.mark_content(choice.account, wish.campaign_id, wish.ref)
+            ledger.take_slot(str(choice.bundle_id))
         found.append((wish, choice))
     return found

@@ -22,11 +22,25 @@ MOVE = "move"
 ASK = "ask"
 STOP = "stop"
 HOLD = "hold"
+RESCHEDULE = "reschedule"
+"""Another day on the same account, not before `Course.day`; else another account."""
+ELSEWHERE = "elsewhere"
+"""Another account if one qualifies; else it waits where it is."""
 
 WINDOW = timedelta(days=2)
 """A target day opens a window of two days in which TokPortal's account manager posts (its documentation)."""
 ASK_AGAIN = timedelta(hours=6)
 ASK_AGAIN_AT_MOST = timedelta(hours=24)
+MOST_REFUSALS = 5
+"""By one account, want of credits aside; then it is another account's turn, whatever TokPortal says."""
+INSUFFICIENT_CREDITS = "INSUFFICIENT_CREDITS"
+DAY_FULL = "VIDEOS_PER_DAY_EXCEEDED"
+DAY_TOO_SOON = "INVALID_DATE"
+COVERAGE_LAPSED = "MANAGED_ACCOUNT_TASK_BLOCKED"
+NO_FREE_SLOT = "NO_FREE_SLOT"
+"""The gateway's own word; all others are TokPortal's, by its documentation."""
+INVALID_STATUS = "BUNDLE_INVALID_STATUS"
+GONE = frozenset({"BUNDLE_NOT_FOUND", "BUNDLE_NOT_OWNED"})
 GRACE = timedelta(minutes=15)
 """How long further news is waited for where some has just come and makes something look overdue."""
 
@@ -42,6 +56,8 @@ class Course:
     at: datetime | None = None
     is_silence: bool = False
     """Whether nothing but the time says so. News may be late, so that is for a timer to find, not for other news."""
+    day: date | None = None
+    """For a reschedule: the first day that may do; None for any."""
 
 
 def window_opens(day: date, zone: ZoneInfo) -> datetime:
@@ -78,9 +94,11 @@ def course(
     policy: Policy,
     zone: ZoneInfo,
     now: datetime,
+    has_slot: bool = True,
 ) -> Course:
-    """What to do with the attempt `leg`, whose account is in `state`, by the `ban` if it is banned, under `holds`."""
-    found = _course(leg, state, warmed, ban, holds, policy, zone, now)
+    """What to do with the attempt `leg`, whose account is in `state`, by the `ban` if it is banned, under `holds`.
+    `has_slot`: whether its bundle may have a slot for one more video."""
+    found = _course(leg, state, warmed, ban, holds, policy, zone, now, has_slot)
     if found.what == ASK and leg.is_unanswered:
         return Course(NOTHING)
     if found.what == ASK and leg.asked_at is not None:
@@ -99,7 +117,11 @@ def _course(
     policy: Policy,
     zone: ZoneInfo,
     now: datetime,
+    has_slot: bool,
 ) -> Course:
+    refused = _refused(leg, policy, now)
+    if refused is not None and refused.what == STOP:
+        return refused
     failure = leg.failure
     if failure is not None:
         code = str(failure.detail.get("error_code"))
@@ -116,20 +138,80 @@ def _course(
             return Course(STOP, rejection(code), failure.key)
         if state != "banned":
             if action == "retry" and leg.tries <= policy.failure.retries and "closed" not in holds:
-                backoff = policy.failure.backoff
-                wait = backoff[min(leg.tries, len(backoff)) - 1] if backoff else timedelta(0)
-                return Course(
-                    RETRY, f"{code}: try {leg.tries + 1} of {policy.failure.retries + 1}", failure.key, now + wait
-                )
-            tried = f" after {leg.tries} tries" if leg.tries > 1 else ""
-            return Course(MOVE, f"{code}{tried}", failure.key)
+                return Course(RETRY, _next_try(code, leg, policy), failure.key, now + _backoff(leg, policy))
+            return Course(MOVE, f"{code}{_tried(leg)}", failure.key)
     if state == "banned":
         if policy.ban.then == "hold" and not leg.released:
             return Course(HOLD, "the account is banned, and the policy holds its videos", ban)
         return Course(MOVE, "the account is banned", ban)
     if "closed" in holds:
         return Course(ASK if leg.is_with_vendor else MOVE, "the bundle is closed")
+    if refused is not None:
+        return refused
+    if is_without_slot(leg, has_slot):
+        return Course(ELSEWHERE, f"{leg.bundle_id} has no free slot")
     return _in_time(leg, state, warmed, holds, policy, zone, now)
+
+
+def is_without_slot(leg: Leg, has_slot: bool) -> bool:
+    """Whether the attempt has still to get a slot, and its bundle has none."""
+    return not has_slot and leg.taken_at is None and not leg.is_with_vendor
+
+
+def _refused(leg: Leg, policy: Policy, now: datetime) -> Course | None:
+    """What follows from TokPortal's refusal of the handover; None where it only has to wait for what is missing."""
+    refusal = leg.refusal
+    if refusal is None or refusal.code == INSUFFICIENT_CREDITS:
+        return None
+    code = refusal.code
+    move = ASK if leg.is_with_vendor or _has_old_slot(leg) else MOVE
+    if sum(other != INSUFFICIENT_CREDITS for other in leg.refusals) > MOST_REFUSALS:
+        return Course(move, f"{leg.bundle_id} refused it {len(leg.refusals)} times, the last time: {code}")
+    if code == COVERAGE_LAPSED or code in GONE:
+        return None
+    if code in (NO_FREE_SLOT, INVALID_STATUS):
+        return None if leg.taken_at is None else Course(move, code)
+    if code == DAY_FULL:
+        return Course(RESCHEDULE, f"TokPortal takes no further video for {leg.target_day} on {leg.bundle_id}")
+    if code == DAY_TOO_SOON:
+        later = date.fromisoformat(leg.target_day) + timedelta(days=1)
+        earliest = day_of(refusal.details.get("earliest_allowed"))
+        first = earliest if earliest is not None and earliest > later else later
+        return Course(RESCHEDULE, f"TokPortal does not take {leg.target_day} on {leg.bundle_id}", day=first)
+    action = policy.failure.action(code)
+    if action == "stop":
+        return Course(STOP, rejection(code))
+    if action == "retry" and leg.tries <= policy.failure.retries:
+        return Course(RETRY, _next_try(code, leg, policy), at=now + _backoff(leg, policy))
+    return Course(move, f"{code}{_tried(leg)}")
+
+
+def _has_old_slot(leg: Leg) -> bool:
+    """Whether TokPortal took an earlier try, and never said that it failed: that may still be posted."""
+    last = leg.facts[-1] if leg.facts else None
+    is_failed = last is not None and last.name == "PostFailed" and not is_to_be_tried_again(last)
+    return leg.taken_at is not None and not is_failed
+
+
+def day_of(text: object) -> date | None:
+    """The day that TokPortal names, perhaps with a time; None where it names none."""
+    try:
+        return date.fromisoformat(str(text)[:10])
+    except ValueError:
+        return None
+
+
+def _next_try(code: str, leg: Leg, policy: Policy) -> str:
+    return f"{code}: try {leg.tries + 1} of {policy.failure.retries + 1}"
+
+
+def _tried(leg: Leg) -> str:
+    return f" after {leg.tries} tries" if leg.tries > 1 else ""
+
+
+def _backoff(leg: Leg, policy: Policy) -> timedelta:
+    backoff = policy.failure.backoff
+    return backoff[min(leg.tries, len(backoff)) - 1] if backoff else timedelta(0)
 
 
 def _in_time(

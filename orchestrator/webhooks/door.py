@@ -23,6 +23,7 @@ from orchestrator.journal.journal import LIVE
 from orchestrator.webhooks.endpoints import PATH
 from orchestrator.webhooks.limits import RateLimit
 from orchestrator.webhooks.networks import Networks, client_of
+from orchestrator.webhooks.renewing import RenewingVerifier
 from orchestrator.webhooks.signature import Verifier
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Entrance:
     """One address of the door. What comes through one in `mode` test is judged and changes nothing."""
 
     name: str
-    verifier: Verifier
+    verifier: Verifier | RenewingVerifier
     mode: str = LIVE
 
 

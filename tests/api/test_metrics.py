@@ -3,7 +3,7 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 
 from orchestrator.api.metrics import WEBHOOKS
-from orchestrator.database.tables import bundles
+from orchestrator.database.tables import bundles, outbox
 from tests.api.house import House, bundle_row, webhook
 
 
@@ -33,6 +33,26 @@ def test_the_figures(house: House) -> None:
     assert figures["orchestrator_messages", ("quarantined",)] == 0
     assert figures["orchestrator_messages_pending", ()] == 0
     assert figures["orchestrator_bundles", ("banned",)] == 2
+    assert figures["orchestrator_alerts_untold", ()] == 0
     assert figures["orchestrator_journal_queue", ()] == 0
     assert figures["orchestrator_webhooks_total", ("default", "accepted")] >= 1
     assert figures["process_resident_memory_bytes", ()] > 0
+
+
+def test_alerts_that_a_channel_did_not_take(house: House) -> None:
+    row = {
+        "kind": "alert",
+        "body": "{}",
+        "attempts": 1,
+        "not_before": 0,
+        "created_at": 0,
+        "message_id": "msg_1",
+        "urgency": 1,
+    }
+    house.insert(
+        outbox,
+        row | {"command_id": "cmd_1", "seq": 1, "status": "pending", "last_error": "ops: json://***: error 500"},
+        row | {"command_id": "cmd_2", "seq": 2, "status": "pending", "last_error": None},
+        row | {"command_id": "cmd_3", "seq": 3, "status": "done", "last_error": None},
+    )
+    assert scrape(house)["orchestrator_alerts_untold", ()] == 1

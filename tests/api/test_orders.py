@@ -55,6 +55,53 @@ def test_an_order_about_a_stranger_that_is_ours_is_about_ours(house: House, stag
     assert ordered(house) == [{"command": "video.cancel", "video_id": name, "reason": "x"}]
 
 
+def test_corrections_are_ordered_with_a_comment_and_fields(house: House, stage: Stage) -> None:
+    video = in_review(stage)
+    body = {"comment": "The caption has a typo.", "fields": {"description": "New drop"}}
+    assert house.client.post(f"/api/videos/{video}/corrections", json=body).status_code == 202
+    assert house.client.post(f"/api/videos/{video}/finalize").status_code == 202
+    assert house.client.post(f"/api/videos/{video}/refresh").status_code == 202
+
+    named = {"video_id": video, "reason": None}
+    assert ordered(house) == [
+        {"command": "video.corrections", **named, **body},
+        {"command": "video.finalize", **named},
+        {"command": "video.refresh", **named},
+    ]
+    stage.run()
+    assert stage.commands(kind="request_corrections")[0]["body"]["comment"] == "The caption has a typo."
+    assert len(stage.commands(kind="finalize_video")) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"comment": "  "},
+        {"comment": 7},
+        {"comment": "x" * 2_001},
+        {"comment": "x", "fields": ["description"]},
+        {"comment": "x", "fields": {"description": 7}},
+        {"comment": "x", "fields": {str(n): "y" for n in range(51)}},
+        {"comment": "x", "reason": 7},
+        {"comment": "x", "other": "y"},
+    ],
+)
+def test_corrections_that_say_nothing_are_malformed(house: House, stage: Stage, body: dict[str, Any]) -> None:
+    answer = house.client.post(f"/api/videos/{in_review(stage)}/corrections", json=body)
+    assert answer.status_code == 422
+    check_problem(answer)
+    assert ordered(house) == []
+
+
+def in_review(stage: Stage) -> str:
+    """A video whose post TokPortal shows for review."""
+    (video,) = stage.video_ids(stage.campaign(campaign()))
+    stage.send_all()
+    stage.public("video.in_review", video_id=video, bundle_id="b1", platform_url="https://t.example/1")
+    return video
+
+
 @contextmanager
 def following(house: House) -> Iterator[None]:
     """Read models that come a moment later."""

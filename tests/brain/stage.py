@@ -51,6 +51,7 @@ class Stage:
         now: datetime = MONDAY,
         policies: str | None = POLICIES,
         mode: str | None = "sandbox",
+        reads: bool = False,
     ) -> None:
         self.database = database
         self.now = now
@@ -61,7 +62,7 @@ class Stage:
         self.ringer = Ringer(database, lambda: microseconds(self.now))
         self._number = 0
         if mode is not None:
-            self.order({"command": "mode", "mode": mode})
+            self.order({"command": "mode", "mode": mode, "reads": reads})
         if policies is not None:
             self.policies(policies)
 
@@ -239,8 +240,12 @@ class Stage:
         with self.database.read() as connection:
             return [{**row, "body": json.loads(row["body"])} for row in connection.execute(query).mappings()]
 
+    def told(self) -> list[dict[str, Any]]:
+        """The alerts, but for those that only say that something is over."""
+        return [row for row in self.commands(kind="alert") if not row["body"].get("resolves")]
+
     def alerts(self) -> list[str]:
-        return [row["body"]["alert"] for row in self.commands(kind="alert")]
+        return [row["body"]["alert"] for row in self.told()]
 
     def timers(self) -> dict[str, datetime]:
         with self.database.read() as connection:

@@ -180,11 +180,11 @@ def test_a_planned_video_whose_account_starts_over_moves_before_its_day(make: Ma
     assert ("reroute", f"{why}; b2 takes it on 2026-12-01: least loaded") in stage.decisions()
 
 
-def test_what_tokportal_refused_is_tried_for_another_day(make: Make) -> None:
+def test_what_never_reached_tokportal_is_tried_for_another_day(make: Make) -> None:
     stage = make()
     video = placed(stage, "b1")
     (command,) = stage.dispatch()
-    stage.result(command["command_id"], "refused", code="NO_SLOTS")
+    stage.result(command["command_id"], "dead")
     stage.wait(days=1)
     assert stage.commands(kind="configure_video", video_id=video)[-1]["status"] == "pending"
     assert stage.video(video).attempts[0].target_day == "2026-11-25"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.domain.decisions import VideoRescheduled
+from orchestrator.domain.decisions import ModeChanged, VideoRescheduled
 from tests.brain.stage import Make, Stage, campaign
 
 OBSERVE = "observe mode: nothing is sent to TokPortal"
@@ -55,7 +55,8 @@ def test_a_video_that_fails_is_moved_while_observing(make: Make) -> None:
     assert [status for _, status, _ in commands(stage)] == ["discarded", "held"]
 
 
-def test_on_the_switch_what_is_still_wanted_is_pending_and_the_rest_discarded(make: Make) -> None:
+@pytest.mark.parametrize("sending", ["live", "sandbox"])
+def test_on_the_switch_what_is_still_wanted_is_pending_and_the_rest_discarded(make: Make, sending: str) -> None:
     stage = make(mode="observe")
     stage.warm("b1", "b2", "b3")
     first, second = stage.video_ids(
@@ -63,7 +64,7 @@ def test_on_the_switch_what_is_still_wanted_is_pending_and_the_rest_discarded(ma
     )
     stage.order({"command": "video.cancel", "video_id": second})
     stage.article("bundle.ready", "b4")
-    mode(stage, "sandbox")
+    mode(stage, sending)
 
     assert commands(stage, video_id=first) == [("configure_video", "pending", None)]
     assert [status for _, status, _ in commands(stage, video_id=second)] == ["discarded"]
@@ -130,12 +131,23 @@ def test_a_question_waits_while_observing_and_is_asked_afterwards(make: Make) ->
     assert commands(stage, kind="look_up_slot") == [("look_up_slot", "pending", None)]
 
 
-def test_live_this_version_holds_everything(make: Make) -> None:
+def test_live_everything_is_sent(make: Make) -> None:
     stage = make(mode="live")
-    placed(stage, "b1")
+    (video,) = placed(stage, "b1")
 
-    assert commands(stage) == [("configure_video", "held", "this version does not send to TokPortal yet")]
-    assert stage.dispatch() == []
+    assert commands(stage) == [("configure_video", "pending", None)]
+    stage.send_all()
+    assert stage.video(video).state == "scheduled"
+
+
+def test_whether_tokportal_can_be_read_is_told_with_the_mode(make: Make) -> None:
+    stage = make(mode="observe", reads=True)
+    assert stage.order({"command": "mode", "mode": "observe", "reads": False}) == ("applied", None)
+    before = len(stage.events())
+    assert stage.order({"command": "mode", "mode": "observe"}) == ("applied", None)
+
+    assert [event.data["reads"] for event in stage.events(ModeChanged)] == [True, False]
+    assert len(stage.events()) == before
 
 
 def test_the_same_mode_again_changes_nothing(make: Make) -> None:

@@ -56,14 +56,14 @@ def test_what_tokportal_refused_it_does_not_have(make: Make) -> None:
     stage = make()
     video = placed(stage, "b1", "b2")
     (command,) = stage.dispatch()
-    stage.result(command["command_id"], "refused", code="BUNDLE_INVALID_STATUS")
+    stage.result(command["command_id"], "refused", code="COUNTRY_NOT_ENABLED", details={"country": "US"})
 
-    assert status(stage, command["command_id"]) == ("dead", "BUNDLE_INVALID_STATUS")
+    assert status(stage, command["command_id"]) == ("dead", "COUNTRY_NOT_ENABLED")
     (refused,) = stage.events(HandoverRefused)
-    assert (refused.data["code"], refused.reason) == ("BUNDLE_INVALID_STATUS", "BUNDLE_INVALID_STATUS")
+    assert (refused.data["code"], refused.reason) == ("COUNTRY_NOT_ENABLED", "COUNTRY_NOT_ENABLED")
+    assert refused.data["details"] == {"country": "US"}
     assert "dead_command" in stage.alerts()
     # So it moves at once, with no question.
-    assert stage.order({"command": "video.reroute", "video_id": video}) == ("applied", None)
     assert stage.video(video).bundle_id == "b2"
     assert stage.commands(kind="look_up_slot") == []
 
@@ -291,7 +291,7 @@ def test_what_becomes_of_an_alert_leaves_no_trace_in_the_log(make: Make) -> None
     stage = make()
     stage.warm("b1")
     stage.article("bundle.banned", "b1")
-    (alert,) = stage.commands(kind="alert")
+    (alert,) = stage.told()
     before = len(stage.events())
     for what in ("retry", "discard"):
         assert stage.order({"command": f"command.{what}", "command_id": alert["command_id"]}) == ("applied", None)
@@ -304,7 +304,7 @@ def test_an_alert_that_nobody_got_is_tried_again_whatever_became_of_the_video(ma
     placed(stage, "b1")
     (command,) = stage.dispatch()
     stage.result(command["command_id"], "unknown")
-    (alert,) = stage.commands(kind="alert")
+    (alert,) = stage.told()
     with stage.database.write() as connection:
         Outbox(stage.database).settle_alert(connection, alert["command_id"], "dead", "no route")
 

@@ -178,3 +178,18 @@ def test_the_account_that_had_the_content_before_a_remake_gets_it_no_second_time
     stage.warm("b2", days_ago=1)
     assert stage.bundle("b2").postable
     assert stage.video(second).state == "waiting"
+
+
+def test_people_are_told_where_two_bundles_turn_out_to_be_one_account_with_the_same_content(make: Make) -> None:
+    stage = make()
+    stage.warm("b1", "b2")
+    both = "[{country: US, platform: tiktok, bundles: [b1, b2]}]"
+    first, second = stage.video_ids(stage.campaign(campaign(targets=both)))
+    stage.send_all()
+    for bundle in ("b1", "b2"):
+        stage.public("account.finalized", bundle_id=bundle, saved_account_id="acc_1", at=stage.now)
+
+    (told,) = [row["body"]["text"] for row in stage.told() if row["body"]["alert"] == "contradiction"]
+    assert told == (
+        f"teaser-1 is on one account more than once: {second} on b2 and {first} on b1 turn out to share acc_1"
+    )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from orchestrator.commands import Dispatcher, Outcome, Recorder, TryAgain, executor
+from orchestrator.commands import Dispatcher, Outcome, TryAgain, executor
 from orchestrator.commands.executor import AT_ONCE, LONGEST_WAIT, MOST_ATTEMPTS, TURN
 from orchestrator.database import Lease, LeaseLostError
+from orchestrator.database.tables import outbox
 from orchestrator.domain.decisions import HandoverRefused, HandoverStarted
 from orchestrator.outbox import Command
 from tests.brain.stage import Stage, campaign, microseconds
@@ -33,6 +35,19 @@ class Vendor:
         """Instead of doing what it is told, or of answering when asked."""
         self.after: BaseException | None = None
         """Happens when it has done it."""
+
+    def room(self, urgency: int) -> int:
+        return 100
+
+    def execute_together(self, commands: Sequence[Command]) -> dict[str, Outcome]:
+        self.calls.append(("together", " ".join(command.command_id for command in commands)))
+        if self.answers:
+            lost = self._answer()
+            return {command.command_id: lost for command in commands}
+        self.done |= {str(command.idempotency_key): command.command_id for command in commands}
+        if self.after is not None:
+            raise self.after
+        return {command.command_id: Outcome("done") for command in commands}
 
     def execute(self, command: Command) -> Outcome:
         self.calls.append(("execute", command.command_id))
@@ -68,8 +83,6 @@ class House:
         self.stage.warm("b1", "b2")
         (self.video,) = self.stage.video_ids(self.stage.campaign(campaign()))
         self.vendor = Vendor()
-        self.told: list[str] = []
-        self.deliver: Callable[[Command], None] = lambda alert: self.told.append(alert.body["text"])
         self._dispatcher: Dispatcher | None = None
         self.start()
 
@@ -80,7 +93,6 @@ class House:
         self._dispatcher = Dispatcher(
             self.stage.database,
             lambda: microseconds(self.stage.now),
-            deliver=lambda alert: self.deliver(alert),
             **options,
         )
         return self._dispatcher
@@ -532,28 +544,40 @@ def test_a_video_that_was_cancelled_meanwhile_is_not_sent_again(house: House) ->
 # Fairness.
 
 
+def make_urgent(house: House, command_id: str) -> None:
+    with house.stage.database.write() as connection:
+        connection.execute(outbox.update().where(outbox.c.command_id == command_id).values(urgency=0))
+
+
 def test_a_slow_call_ends_the_step_and_what_waited_longest_is_next(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(executor, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    more = "[{country: US, platform: tiktok, bundles: [b1, b2]}]"
-    house.stage.campaign(campaign("second", refs=["x", "y", "z"], targets=more))
-    house.stage.run()
-    execute = house.vendor.execute
+    house.run()
+    house.stage.warm("c1", "c2", "c3")
+    for name in ("second", "third"):
+        house.stage.campaign(campaign(name, targets="[{country: US, platform: tiktok, bundles: [c1, c2, c3]}]"))
+    house.vendor.calls.clear()
+    execute, together = house.vendor.execute, house.vendor.execute_together
 
-    def slow(command: Command) -> Outcome:
-        clock.now += TURN
-        return execute(command)
+    def slow(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(command: Any) -> Any:
+            clock.now += TURN
+            return call(command)
 
-    monkeypatch.setattr(house.vendor, "execute", slow)
-    steps = 0
-    while house.stage.commands(status="pending", kind="configure_video") or house.stage.commands(status="running"):
-        house.step()
-        steps += 1
+        return called
+
+    monkeypatch.setattr(house.vendor, "execute", slow(execute))
+    monkeypatch.setattr(house.vendor, "execute_together", slow(together))
+    house.step()
+    house.step()
+    assert len(house.vendor.calls) == 1
+    house.stage.campaign(campaign("fourth", targets="[{country: US, platform: tiktok, bundles: [c1]}]"))
+    house.run(12)
+
     bundles = {row["command_id"]: row["bundle_id"] for row in house.stage.commands(kind="configure_video")}
-    assert [bundles[name] for _, name in house.vendor.calls] == ["b1", "b2", "b1", "b2", "b1", "b2", "b1"]
-    assert steps >= len(bundles)
+    assert [bundles[names.split()[0]] for _, names in house.vendor.calls] == ["c1", "c2", "c3", "c1"]
 
 
 def test_only_so_much_is_let_go_at_once(house: House) -> None:
@@ -570,78 +594,180 @@ def test_only_so_much_is_let_go_at_once(house: House) -> None:
     assert house.vendor.told.count("execute") == AT_ONCE + 6
 
 
-# Alerts.
-
-
-def alert(house: House) -> dict[str, Any]:
-    house.stage.article("bundle.created", "b9")
-    assert house.stage.order({"command": "bundle.review", "bundle_id": "b9", "reason": "look"}) == ("applied", None)
-    (found,) = house.stage.commands(kind="alert")
-    return found
-
-
-def alerts(house: House) -> list[tuple[str, int]]:
-    return [(row["status"], row["attempts"]) for row in house.stage.commands(kind="alert")]
-
-
-def test_an_alert_settles_by_itself(house: House) -> None:
-    alert(house)
-    house.dispatcher.step()
-
-    assert alerts(house) == [("done", 1)]
-    assert house.told == ["b9: look"]
-
-
-@pytest.mark.parametrize("trouble", [TryAgain("no route"), KeyError("channel")])
-def test_one_that_cannot_be_told_is_tried_again_and_holds_up_nothing(house: House, trouble: Exception) -> None:
-    alert(house)
-
-    def fail(_: Command) -> None:
-        raise trouble
-
-    house.deliver = fail
+def test_recovery_goes_before_everything_else(house: House) -> None:
     house.run()
-    assert alerts(house) == [("pending", 1)]
-    assert house.command["status"] == "done"
+    bundles = [f"c{number}" for number in range(9)]
+    house.stage.warm(*bundles)
+    targets = f"[{{country: US, platform: tiktok, bundles: [{', '.join(bundles)}]}}]"
+    house.stage.campaign(campaign("many", targets=targets))
+    urgent = house.stage.commands(status="pending", kind="configure_video")[-1]["command_id"]
+    make_urgent(house, urgent)
+    house.vendor.calls.clear()
+    house.run(2)
 
-    for _ in range(MOST_ATTEMPTS):
-        house.stage.wait(hours=1)
-        house.dispatcher.step()
-    (found,) = house.stage.commands(kind="alert")
-    assert (found["status"], found["attempts"]) == ("dead", MOST_ATTEMPTS)
-    assert str(trouble) in found["last_error"]
-
-
-def test_a_dead_alert_can_be_retried(house: House) -> None:
-    name = alert(house)["command_id"]
-
-    def fail(_: Command) -> None:
-        raise TryAgain("no route")
-
-    deliver, house.deliver = house.deliver, fail
-    for _ in range(MOST_ATTEMPTS):
-        house.stage.wait(hours=1)
-        house.dispatcher.step()
-    house.deliver = deliver
-    assert house.stage.order({"command": "command.retry", "command_id": name}) == ("applied", None)
-    house.dispatcher.step()
-
-    assert alerts(house) == [("done", MOST_ATTEMPTS + 1)]
+    assert house.vendor.calls[0] == ("execute", urgent)
 
 
-def test_alerts_go_out_where_nothing_is_sent(house: House) -> None:
-    alert(house)
-    house.start(executor=None)
+# What TokPortal grants.
+
+
+def test_where_the_quota_has_no_room_nothing_is_let_go_and_recovery_is_last_to_wait(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house.vendor, "room", lambda urgency: 1 if urgency == 0 else 0)
     house.run()
-
-    assert house.told == ["b9: look"]
+    assert house.vendor.calls == []
     assert house.command["status"] == "pending"
 
+    make_urgent(house, house.command["command_id"])
+    house.run()
+    assert house.command["status"] == "done"
 
-def test_the_recorder_has_nothing_to_look_up(house: House) -> None:
-    house.start(executor=Recorder())
+
+def test_what_tokportal_turns_away_for_its_limits_is_no_attempt(house: House) -> None:
     house.let_go()
-    house.start(executor=Recorder())
+    house.vendor.answers = [TryAgain("429 RATE_LIMIT_EXCEEDED", after=30.0)]
+    house.step()
+    command = house.command
+    assert (command["status"], command["attempts"]) == ("running", 0)
+    assert command["last_error"] == "429 RATE_LIMIT_EXCEEDED"
+    house.run()
+    assert house.vendor.told == ["execute"]
+
+    house.stage.wait(seconds=31)
+    house.run()
+    assert house.vendor.told == ["execute", "execute"]
+    assert (house.command["status"], house.command["attempts"]) == ("done", 1)
+
+
+def test_what_is_in_doubt_stays_so_while_the_quota_is_used_up(house: House) -> None:
+    house.let_go()
+    house.crash(after=Crash())
+    house.vendor.answers = [TryAgain("429", after=30.0)]
+    house.run()
+    assert house.vendor.told == ["execute", "look up"]
+    assert house.command["status"] == "running"
+
+    house.stage.wait(seconds=31)
+    house.run()
+    assert house.vendor.told == ["execute", "look up", "look up"]
+    assert house.command["status"] == "done"
+
+
+# Videos that one bundle takes together.
+
+
+def several(house: House) -> list[str]:
+    """Four videos wait for one bundle."""
+    house.run()
+    house.vendor.calls.clear()
+    house.stage.warm("c1")
+    target = "[{country: US, platform: tiktok, bundles: [c1]}]"
+    return house.stage.video_ids(house.stage.campaign(campaign("more", refs=["x", "y", "z", "w"], targets=target)))
+
+
+def test_videos_for_one_bundle_are_handed_over_in_one_call(house: House) -> None:
+    videos = several(house)
     house.run()
 
-    assert house.command["status"] == "done"
+    assert house.vendor.told == ["together"]
+    assert {house.of(video)["status"] for video in videos} == {"done"}
+    assert {house.stage.video(video).state for video in videos} == {"scheduled"}
+
+
+def test_of_a_call_for_several_each_has_its_own_outcome(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    videos = several(house)
+    together = house.vendor.execute_together
+
+    def partly(commands: Sequence[Command]) -> dict[str, Outcome]:
+        outcomes = together(commands)
+        outcomes[commands[1].command_id] = Outcome("refused", "INVALID_MEDIA", "cannot be read")
+        del outcomes[commands[2].command_id]
+        return outcomes
+
+    monkeypatch.setattr(house.vendor, "execute_together", partly)
+    house.run(2)
+
+    assert [house.of(video)["status"] for video in videos].count("done") == 2
+    assert {house.of(video)["status"] for video in videos} == {"done", "dead", "unknown"}
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_where_the_answer_to_several_is_lost_each_is_looked_up_and_none_is_repeated(
+    house: House, is_killed: bool
+) -> None:
+    videos = several(house)
+    house.dispatcher.step()
+    house.stage.run()
+    if is_killed:
+        house.crash(after=Crash())
+    else:
+        house.vendor.after = TimeoutError("no answer")
+        house.step()
+        house.vendor.after = None
+    house.stage.wait(minutes=1)
+    house.run(8)
+
+    assert house.vendor.told == ["together"] + ["look up"] * 4
+    assert {house.of(video)["status"] for video in videos} == {"done"}
+
+
+def test_several_that_came_to_nothing_are_tried_again(house: House) -> None:
+    videos = several(house)
+    house.vendor.answers = [TryAgain("503")]
+    house.run(2)
+    assert {(house.of(video)["status"], house.of(video)["last_error"]) for video in videos} == {("pending", "503")}
+
+    house.stage.wait(minutes=1)
+    house.run()
+    assert {house.of(video)["status"] for video in videos} == {"done"}
+
+
+def test_several_that_are_turned_away_for_the_limits_were_no_attempt(house: House) -> None:
+    videos = several(house)
+    house.vendor.answers = [TryAgain("429", after=5.0)]
+    house.run(2)
+    assert {(house.of(video)["status"], house.of(video)["attempts"]) for video in videos} == {("running", 0)}
+
+    house.stage.wait(seconds=6)
+    house.run()
+    assert {house.of(video)["status"] for video in videos} == {"done"}
+
+
+# Several calls at a time.
+
+
+def test_a_call_that_takes_long_holds_up_its_own_bundle_only(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    several(house)
+    second = campaign("second", targets="[{country: US, platform: tiktok, bundles: [c1, b2]}]")
+    here, elsewhere = house.stage.video_ids(house.stage.campaign(second))
+    release = threading.Event()
+    together = house.vendor.execute_together
+
+    def slow(commands: Sequence[Command]) -> dict[str, Outcome]:
+        assert release.wait(30)
+        return together(commands)
+
+    monkeypatch.setattr(house.vendor, "execute_together", slow)
+    house.start(threads=2)
+    while house.of(elsewhere)["status"] != "done":
+        house.step()
+    assert house.of(here)["status"] == "running"
+
+    release.set()
+    while house.of(here)["status"] != "done":
+        house.step()
+    assert house.vendor.told.count("together") == 1
+
+
+def test_what_a_thread_could_not_store_is_raised_by_the_step(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.start(threads=2)
+    house.let_go()
+
+    def broken(*_: object) -> None:
+        raise LeaseLostError("somebody else")
+
+    monkeypatch.setattr(house.dispatcher, "_count", broken)
+    with pytest.raises(LeaseLostError):
+        for _ in range(100):
+            house.dispatcher.step()

@@ -145,7 +145,8 @@ class Story(Stage):
                 continue
             self._commands[row["command_id"]] = now
             if row["kind"] == "alert":
-                alerts.append(_line("alert", f"{row['body']['alert']}: {row['body']['text']}"))
+                what = "over" if row["body"].get("resolves") else "alert"
+                alerts.append(_line(what, f"{row['body']['alert']}: {row['body']['text']}"))
             else:
                 commands.append(_line("command", self._command(row)))
         return [*commands, *alerts]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from orchestrator.database import Database
 from orchestrator.database.tables import outbox as table
 from orchestrator.outbox import Command, Move, Outbox
-from orchestrator.outbox.outbox import DEAD, DISCARDED, DONE, HELD, PENDING, RUNNING, UNKNOWN
+from orchestrator.outbox.outbox import DEAD, DISCARDED, DONE, HELD, MOST_TOGETHER, PENDING, RUNNING, UNKNOWN
 
 NOW = 1_000_000
 
@@ -30,7 +30,7 @@ def outbox(database: Database) -> Outbox:
 
 def command(name: str, bundle: str | None = "b1", video: str | None = None, **more: Any) -> Command:
     usual: dict[str, Any] = {
-        "kind": "configure_video",
+        "kind": "look_up_slot",
         "campaign_id": None,
         "country": "US",
         "platform": "tiktok",
@@ -58,7 +58,7 @@ def change(database: Database, name: str, status: str, *of: str) -> None:
 
 def ready(database: Database, limit: int = 50, now: int = NOW) -> list[str]:
     with database.read() as connection:
-        return Outbox(database).ready(connection, now, limit)
+        return [name for name, _ in Outbox(database).ready(connection, now, limit)]
 
 
 def under_way(database: Database, now: int = NOW) -> list[str]:
@@ -112,6 +112,34 @@ def test_the_oldest_is_the_next_and_of_each_bundle_there_is_one(database: Databa
     assert ready(database, limit=2) == ["a1", "b1"]
 
 
+def test_the_most_urgent_is_the_next_and_is_so_on_its_bundle_too(database: Database) -> None:
+    add(database, command("a1", "a"), command("a2", "a", urgency=0), command("b1", "b"), command("c1", "c", urgency=0))
+
+    assert ready(database) == ["a2", "c1", "b1"]
+
+
+def test_videos_that_are_next_on_a_bundle_go_together_until_something_else_is(database: Database) -> None:
+    """So that one call hands all of them over."""
+    handover = {"kind": "configure_video"}
+    add(
+        database,
+        command("a1", "a", **handover),
+        command("a2", "a", **handover),
+        command("look", "a"),
+        command("a3", "a", **handover),
+        command("first look", "b"),
+        command("b1", "b", **handover),
+    )
+    assert ready(database) == ["a1", "a2", "first look"]
+
+
+def test_no_more_videos_go_together_than_one_call_takes(database: Database) -> None:
+    many = MOST_TOGETHER + 5
+    add(database, *(command(f"a{number}", "a", kind="configure_video") for number in range(many)))
+
+    assert len(ready(database, limit=many)) == MOST_TOGETHER
+
+
 def test_a_bundle_with_a_thousand_commands_leaves_room_for_the_others(database: Database) -> None:
     add(database, *(command(f"a{number}", "a") for number in range(1_000)), command("b1", "b"))
 
@@ -158,12 +186,10 @@ def test_of_one_video_on_one_bundle_nothing_is_said_before_what_was_decided_earl
     assert ready(database) == ["again", "elsewhere"]
 
 
-def test_alerts_neither_are_commands_nor_hold_any_up(database: Database, outbox: Outbox) -> None:
+def test_alerts_neither_are_commands_nor_hold_any_up(database: Database) -> None:
     add(database, command("alert", "a", "v1", kind="alert"), command("a1", "a", "v1"))
 
     assert ready(database) == ["a1"]
-    with database.read() as connection:
-        assert [found.command_id for found in outbox.alerts(connection, NOW, 10)] == ["alert"]
 
 
 def test_what_is_about_no_bundle_waits_for_nobody(database: Database) -> None:
@@ -187,14 +213,21 @@ def test_under_way_is_what_was_let_go_and_what_is_to_be_looked_up(database: Data
     assert under_way(database, now=NOW + 1) == ["let go", "in doubt", "in doubt, later"]
 
 
-def test_should_two_of_one_bundle_be_let_go_they_go_one_after_the_other(database: Database) -> None:
+def test_while_one_of_a_bundle_is_in_doubt_no_other_is_carried_out_there(database: Database, outbox: Outbox) -> None:
+    """It may still take effect, in the very slot that the other one found free."""
     add(database, command("first", "a"), command("second", "a"))
     change(database, "first", RUNNING, PENDING)
     change(database, "second", RUNNING, PENDING)
+    assert under_way(database) == ["first", "second"]
+
+    with database.write() as connection:
+        outbox.count_attempt(connection, "first")
     assert under_way(database) == ["first"]
 
     change(database, "first", UNKNOWN, RUNNING)
-    assert under_way(database) == ["first"]
+    with database.write() as connection:
+        outbox.put_off(connection, "first", NOW + 1, None)
+    assert under_way(database) == []
 
     change(database, "first", DONE, UNKNOWN)
     assert under_way(database) == ["second"]
@@ -245,16 +278,6 @@ def test_what_is_in_doubt_keeps_its_key(database: Database, outbox: Outbox) -> N
 
     found = row(database, "one")
     assert (found.idempotency_key, found.attempts, found.not_before) == ("one", 1, 0)
-
-
-def test_only_alerts_settle_outside_the_engine(database: Database, outbox: Outbox) -> None:
-    add(database, command("one"), command("alert", kind="alert"))
-    with database.write() as connection:
-        outbox.settle_alert(connection, "one", DONE, None)
-        outbox.settle_alert(connection, "alert", DEAD, "nobody listens")
-
-    assert row(database, "one").status == PENDING
-    assert (row(database, "alert").status, row(database, "alert").last_error) == (DEAD, "nobody listens")
 
 
 def test_what_is_held_is_read_in_pages(database: Database, outbox: Outbox) -> None:

@@ -141,6 +141,12 @@ class _World:
 
     def bundle_order(self) -> None:
         bundle = self.get(Bundle, self.rng.choice(BUNDLES))
+        if self.rng.random() < 0.3:
+            total = self.rng.choice([None, 10])
+            at = self.now.isoformat()
+            self.ours(bundle, ours.SlotsCounted, bundle_id=bundle.bundle_id, total=total, free=len(self.log) % 7, at=at)
+            self.ours(bundle, ours.DayFilled, day=f"2026-11-2{len(self.log) % 9}", count=3)
+            return
         kinds = (ours.BundlePaused, ours.BundleResumed, ours.ReviewRequested, ours.Reviewed, ours.WarmingRequested)
         kind = self.rng.choice([*kinds, ours.CommandRefused])
         up_to = max((note.key for note in bundle.notes), default=None)
@@ -196,6 +202,8 @@ class _World:
                 (ours.AttemptCancelled, on),
                 (ours.HandoverStarted, {**on, "command_id": "c1"}),
                 (ours.HandoverRefused, {**on, "command_id": "c1", "code": "no"}),
+                (ours.HandoverRefused, {**on, "command_id": "c1", "code": "NO_FREE_SLOT", "details": {}}),
+                (ours.ReviewActed, {"order": "finalize", "outcome": "done", "code": None, "status": None}),
                 (ours.SlotQuestioned, {**on, "why": "silence", "times": 1, "command_id": "c2"}),
                 (ours.SlotAnswered, {**on, "slot": self.rng.choice(["free", "busy", "unknown"])}),
                 (ours.SlotJoined, {**on, "vendor_id": "v1", "position": 1, "at": self.now.isoformat()}),

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.secrets import Secret, known_sandbox_secret, sandbox_secret, split_secrets, stored_secrets
+from orchestrator.secrets import (
+    Secret,
+    SecretError,
+    forget_webhook_secret,
+    known_sandbox_secret,
+    sandbox_secret,
+    split_secrets,
+    store_webhook_secret,
+    stored_secrets,
+    stored_version,
+    stored_webhook_secret,
+)
 
 
 def mode_of(path: Path) -> int:
@@ -121,3 +132,32 @@ def test_stored_secrets(tmp_path: Path) -> None:
         (folder / name).write_text(text)
     (folder / "webhooks").mkdir()
     assert stored_secrets(tmp_path) == [Secret("a"), Secret("b")]
+
+
+def test_secret_of_an_endpoint(tmp_path: Path) -> None:
+    before = stored_version(tmp_path)
+    assert stored_webhook_secret(tmp_path, "wh_1") is None
+    store_webhook_secret(tmp_path, "wh_1", "canary")
+    store_webhook_secret(tmp_path, "wh_1", "canary")
+    store_webhook_secret(tmp_path, "wh_2", "other")
+    assert mode_of(tmp_path / "secrets" / "webhook-wh_1") == 0o600
+    assert stored_webhook_secret(tmp_path, "wh_1") == Secret("canary")
+    assert stored_secrets(tmp_path) == [Secret("canary"), Secret("other")]
+    assert stored_version(tmp_path) != before
+    with pytest.raises(SecretError, match="another secret already"):
+        store_webhook_secret(tmp_path, "wh_1", "changed")
+    assert stored_webhook_secret(tmp_path, "wh_1") == Secret("canary")
+    between = stored_version(tmp_path)
+    assert forget_webhook_secret(tmp_path, "wh_1")
+    assert not forget_webhook_secret(tmp_path, "wh_1")
+    assert stored_secrets(tmp_path) == [Secret("other")]
+    assert stored_version(tmp_path) not in (before, between)
+
+
+@pytest.mark.parametrize("name", ["../webhook", "a/b", "", ".", "..", "a" * 200, "a\x00b", "é"])
+def test_ids_that_name_no_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SecretError, match="cannot name a file"):
+        store_webhook_secret(tmp_path, name, "canary")
+    assert stored_webhook_secret(tmp_path, name) is None
+    assert not forget_webhook_secret(tmp_path, name)
+    assert list(tmp_path.iterdir()) == []

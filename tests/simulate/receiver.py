@@ -85,7 +85,7 @@ class _Peer(asyncio.Protocol):
         if not separator:
             return
         request = Request(head, b"", len(self._receiver.requests))
-        length = int(request.headers["content-length"])
+        length = int(request.headers.get("content-length", "0"))
         if len(rest) < length:
             return
         request.body, self._buffer = rest[:length], rest[length:]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from orchestrator.domain.bundle import bundle_view
 from orchestrator.domain.decisions import Ours, PoliciesApplied, read_note
-from orchestrator.domain.facts import BundleMentioned, Fact, Note, Reinstated, VideoFact
+from orchestrator.domain.facts import KINDS, BundleMentioned, Fact, Note, Reinstated, VideoFact
 from orchestrator.policies.schema import Policies, parse
 
 
@@ -33,6 +33,10 @@ class Leg:
     """TokPortal said that it does not post it: failed, or its slot free, or the command refused."""
     failed: bool = False
     posted: bool = False
+    taken_at: datetime | None = None
+    """When it got its slot."""
+    refusals: int = 0
+    """Want of credits aside."""
 
 
 @dataclass
@@ -58,6 +62,8 @@ class Checker:
         self.facts: Counter[tuple[str, str]] = Counter()
         self.judged: dict[tuple[str, int], set[str]] = {}
         self.closed: set[tuple[str, str]] = set()
+        self.slots: dict[str, tuple[int, datetime]] = {}
+        self.full: defaultdict[str, set[date]] = defaultdict(set)
 
     def take(self, events: Iterable[Any]) -> None:
         for event in events:
@@ -83,6 +89,8 @@ class Checker:
         for leg in video.legs:
             if leg.bundle_id != note.bundle_id:
                 continue
+            if KINDS[note.name].state is not None:
+                leg.taken_at = min(leg.taken_at or note.occurred_at, note.occurred_at)
             if note.name == "VideoPosted":
                 leg.posted = True
             elif note.name == "PostFailed":
@@ -105,6 +113,10 @@ class Checker:
             self.closed.add((event.data["country"], event.data["platform"]))
         elif topic == "MarketResumed":
             self.closed.discard((event.data["country"], event.data["platform"]))
+        elif topic == "SlotsCounted":
+            self.slots[name] = event.data["free"], datetime.fromisoformat(event.data["at"])
+        elif topic == "DayFilled":
+            self.full[name].add(date.fromisoformat(event.data["day"]))
         if kind == "bundle":
             self.steps[name].append(event.step())
         elif kind == "video":
@@ -123,6 +135,7 @@ class Checker:
             leg = video.legs[data["number"] - 1]
             check(3, not leg.left, f"{name} is moved on an attempt that was left")
             leg.day = date.fromisoformat(data["target_day"])
+            self._check_is_open(leg.bundle_id, leg.day, name)
         elif topic == "VideoRetried":
             leg = video.legs[data["number"] - 1]
             check(3, data["number"] == len(video.legs), f"{name} is tried again on an attempt that is not the last")
@@ -144,6 +157,8 @@ class Checker:
         elif topic == "HandoverRefused":
             leg = video.legs[data["number"] - 1]
             leg.sent, leg.over = False, True
+            leg.refusals += "details" in data and data["code"] != "INSUFFICIENT_CREDITS"
+            check(4, leg.refusals <= 6, f"{leg.bundle_id} refused {name} {leg.refusals} times, and goes on")
         elif topic == "HandoverStarted":
             self._handed_over(video, data, name)
 
@@ -171,6 +186,8 @@ class Checker:
                 check(4, account not in carried, f"{name} goes to {account}, which has the content by {other_name}")
         day = date.fromisoformat(data["target_day"])
         self._check_caps(account, day, policy, view, name)
+        self._check_is_open(bundle_id, day, name)
+        self._check_slots(bundle_id, name)
         if topic == "VideoRerouted":
             check(5, content not in self.rejected, f"{name} is rerouted, and the platform rejected its content")
         self._check_verdicts(event, name, bundle_id)
@@ -189,6 +206,21 @@ class Checker:
         check(4, weekday in policy.posting.days, f"{name} is to be posted on a {weekday}")
         for first, last in policy.posting.blackout:
             check(4, not first <= day <= last, f"{name} is to be posted on {day}, which is blacked out")
+
+    def _check_is_open(self, bundle_id: str, day: date, name: str) -> None:
+        check(4, day not in self.full[bundle_id], f"{name} is planned for {day}, which is full there on {bundle_id}")
+
+    def _check_slots(self, bundle_id: str, name: str) -> None:
+        """As many videos as were planned there and not counted need a slot, and one more for this one."""
+        if bundle_id not in self.slots:
+            return
+        free, counted_at = self.slots[bundle_id]
+        live = [
+            v.legs[-1] for v in self.videos.values() if v.legs and not v.ended and not any(x.posted for x in v.legs)
+        ]
+        uncounted = [leg for leg in live if not leg.left and leg.bundle_id == bundle_id]
+        using = sum(leg.taken_at is None or leg.taken_at > counted_at for leg in uncounted)
+        check(4, using < free, f"{name} goes to {bundle_id}, where {using} videos need its {free} free slots")
 
     def _check_verdicts(self, event: Ours, name: str, bundle_id: str) -> None:
         candidates = event.data["candidates"]
@@ -211,6 +243,8 @@ class Checker:
             check(3, is_over, f"{name} is handed to {leg.bundle_id} while {earlier.bundle_id} may still post it")
         place = (video.wish["country"], video.wish["platform"])
         check(4, place not in self.closed, f"{name} is handed over while its market is closed")
+        has_slot = leg.taken_at is not None or self.slots.get(leg.bundle_id, (1,))[0] != 0
+        check(4, has_slot, f"{name} is handed to {leg.bundle_id}, which has no free slot")
         leg.sent, leg.over = True, False
 
     # What bundles are.

@@ -16,8 +16,11 @@ from orchestrator.database import Database
 from orchestrator.database.tables import journal
 from orchestrator.domain.decisions import (
     AttemptCancelled,
+    DayFilled,
+    HandoverRefused,
     HandoverStarted,
     Ours,
+    SlotsCounted,
     VideoAbandoned,
     VideoHeld,
     VideoPlanned,
@@ -92,6 +95,23 @@ def held(events: list[Any]) -> list[Any]:
     return [*events[:sent], VideoHeld(planned.originator_id, 9, reason="seen", data={}, **common), *events[sent:]]
 
 
+def told(events: list[Any], kind: type[Ours], before: type[Any], **data: Any) -> list[Any]:
+    """TokPortal had told this of the account that takes the video over, before the last event of a kind."""
+    planned = first(events, VideoPlanned)
+    common = {name: getattr(planned, name) for name in ("timestamp", "message_id", "actor", "policy", "answers")}
+    at = max(index for index, event in enumerate(events) if isinstance(event, before))
+    return [*events[:at], kind("bundle:b2", 99, reason=None, data=data, **common), *events[at:]]
+
+
+def refused(events: list[Any]) -> list[Any]:
+    """The account refused the video again and again."""
+    planned = first(events, VideoPlanned)
+    common = {name: getattr(planned, name) for name in ("timestamp", "message_id", "actor", "policy", "answers")}
+    data = {"number": 1, "code": "busy", "details": {}}
+    return [*events, *[HandoverRefused(planned.originator_id, 9, reason="no", data=data, **common)] * 7]
+
+
+NONE_FREE = {"bundle_id": "b2", "total": 1, "free": 0, "at": "2026-11-23T12:00:00Z"}
 SPOILT: list[tuple[int, str, Spoil]] = [
     (1, "took effect twice", lambda events: [*events, first(events, PostFailed)]),
     (3, "second live attempt", lambda events: without(events, AttemptCancelled)),
@@ -100,6 +120,10 @@ SPOILT: list[tuple[int, str, Spoil]] = [
     (4, "leaves ('US', 'tiktok')", lambda events: changed(events, VideoRerouted, bundle_id="b3")),
     (4, "not warm but ready", lambda events: never_warm(events)),
     (4, "returns to the account", lambda events: changed(events, VideoRerouted, bundle_id="b1")),
+    (4, "0 videos need its 0 free slots", lambda events: told(events, SlotsCounted, VideoRerouted, **NONE_FREE)),
+    (4, "has no free slot", lambda events: told(events, SlotsCounted, HandoverStarted, **NONE_FREE)),
+    (4, "is full there", lambda events: told(events, DayFilled, VideoRerouted, day="2026-11-24", count=3)),
+    (4, "7 times, and goes on", refused),
     (5, "rejected its content", rejected),
     (5, "while it is held", held),
     (6, "gives no reason", lambda events: [*events, replace(first(events, VideoRerouted), reason=None)]),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -34,6 +36,8 @@ class Account:
     dialect: str
     state: str = "created"
     was_banned: bool = False
+    total: int | None = None
+    """How many slots it has; None: as many as anybody wants, and it does not count them."""
     slots: dict[str, Slot] = field(default_factory=dict)
 
 
@@ -53,6 +57,8 @@ class Vendor:
         self.accounts = {account.bundle_id: account for account in accounts}
         self.mail: list[Mail] = []
         self.keys: dict[str, Any] = {}
+        self.answers: dict[str, Outcome] = {}
+        self.bought: Counter[str] = Counter()
         self.now = datetime.min
         self._number = 0
 
@@ -87,6 +93,12 @@ class Vendor:
         for _ in range(2 if roll > 0.9 else 1):
             late = self.rng.choice([0, 0, 0, 0, 1, 5, 60, 600, 3_000]) * self.rng.random()
             self.mail.append(Mail(self.now + timedelta(minutes=late), number, account.dialect, content))
+
+    def later(self, account: Account, kind: str, after: timedelta) -> None:
+        """Tells it after some time: it happens then."""
+        now, self.now = self.now, self.now + after
+        self.tell(account, kind)
+        self.now = now
 
     def due_mail(self) -> list[Mail]:
         due = [mail for mail in self.mail if mail.at <= self.now]
@@ -167,41 +179,97 @@ class Vendor:
 
     # What it is asked to do.
 
+    def room(self, urgency: int) -> int:
+        return 50
+
     def execute(self, command: Command) -> Outcome:
         if self.rng.random() < 0.1:
             raise TryAgain("503")
-        key = command.idempotency_key
-        body = (command.kind, command.body)
-        if self.keys.setdefault(str(key), body) != body:
-            raise AssertionError(f"the key {key} was used with another body")
-        outcome = self._do(command)
-        return Outcome("unknown", message="the answer was lost") if self.rng.random() < 0.05 else outcome
+        return self._answer(command)
+
+    def execute_together(self, commands: Sequence[Command]) -> Mapping[str, Outcome]:
+        if self.rng.random() < 0.1:
+            raise TryAgain("503")
+        return {command.command_id: self._answer(command) for command in commands}
 
     def look_up(self, command: Command) -> Outcome:
         return self.execute(command)
 
+    def _answer(self, command: Command) -> Outcome:
+        """Once for each key: to one that it knows it says again what it said before."""
+        key = str(command.idempotency_key)
+        body = (command.kind, command.body)
+        if self.keys.setdefault(key, body) != body:
+            raise AssertionError(f"the key {key} was used with another body")
+        if key not in self.answers:
+            self.answers[key] = self._do(command)
+        lost = Outcome("unknown", message="the answer was lost")
+        return lost if self.rng.random() < 0.05 else self.answers[key]
+
     def _do(self, command: Command) -> Outcome:
         account = self.accounts[str(command.bundle_id)]
+        data = {"asked_at": (self.now - timedelta(seconds=self.rng.randrange(5))).isoformat()}
+        if command.kind == "read_metrics":
+            return Outcome("done", data={"views": self.rng.randrange(1_000), **data})
+        if command.price is not None and self.rng.random() < 0.1:
+            return _no("INSUFFICIENT_CREDITS", missing=command.price, **data)
         if command.kind == "start_warming":
+            if account.state == "warming":
+                return _no("REWARM_ALREADY_ACTIVE", **data)
             self.warm(account)
-            return Outcome("done")
+            return Outcome("done", data=data)
+        if command.kind == "add_slots":
+            if account.total is not None:
+                account.total += command.body["quantity"]
+            self.bought[account.bundle_id] += 1
+            return Outcome("done", data=data | self._slots(account))
+        if command.kind in ("finalize_video", "request_corrections"):
+            return Outcome("done", data=data)
         if command.kind == "configure_video":
-            return self._configure(account, command)
+            outcome = self._configure(account, command)
+            told = self._slots(account) if self.rng.random() < 0.8 else {}
+            return replace(outcome, data={**outcome.data, **told, **data})
         slot = account.slots.get(str(command.video_id))
         if command.kind == "unschedule_video":
             if slot is not None and slot.state == "configured":
                 slot.state = "dead"
-            return Outcome("done")
+            return Outcome("done", data=data | self._slots(account))
         return self._look(slot)
+
+    def _slots(self, account: Account) -> dict[str, Any]:
+        if account.total is None:
+            return {}
+        free = account.total - self._used(account)
+        return {"slots": {"bundle_id": account.bundle_id, "total": account.total, "free": free}}
+
+    @staticmethod
+    def _used(account: Account) -> int:
+        """A slot that was given up is free for another video; one that failed keeps its own."""
+        return sum(slot.state != "dead" for slot in account.slots.values())
 
     def _configure(self, account: Account, command: Command) -> Outcome:
         if account.state in ("banned", "created"):
-            return Outcome("refused", "BUNDLE_INVALID_STATUS", "the bundle is not active")
-        video_id = str(command.video_id)
+            status = self.rng.choice(["cancelled", "archived"]) if account.state == "banned" else "pending_setup"
+            return _no("BUNDLE_INVALID_STATUS", current_status=status)
+        video_id, day = str(command.video_id), date.fromisoformat(command.body["target_day"])
         slot = account.slots.get(video_id)
+        roll = self.rng.random()
+        if roll < 0.03:
+            return _no("INVALID_DATE", earliest_allowed=(day + timedelta(days=self.rng.randrange(3))).isoformat())
+        if roll < 0.06:
+            return _no("VIDEOS_PER_DAY_EXCEEDED", date=day.isoformat(), current_count=3)
+        if roll < 0.08:
+            return _no("INSUFFICIENT_CREDITS")
+        if roll < 0.10 and account.dialect == PUBLIC:
+            self.later(account, "subscription.reactivated", timedelta(hours=self.rng.randrange(1, 90)))
+            return _no("MANAGED_ACCOUNT_TASK_BLOCKED")
+        if roll < 0.14:
+            return _no(self.rng.choice(CODES))
         if slot is None or slot.state in ("failed", "dead"):
+            is_new = slot is None or slot.state == "dead"
+            if is_new and account.total is not None and self._used(account) >= account.total:
+                return _no("NO_FREE_SLOT")
             position = len(account.slots) + 1 if slot is None else slot.position
-            day = date.fromisoformat(command.body["target_day"])
             slot = Slot(account.bundle_id, video_id, f"tp_{account.bundle_id}_{position}", position, day)
             account.slots[video_id] = slot
         if account.dialect == PUBLIC:
@@ -219,3 +287,8 @@ class Vendor:
         if slot.state == "posted":
             return Outcome("done", data={"slot": "posted", "url": f"https://t.example/{slot.vendor_id}"})
         return Outcome("done", data={"slot": "busy"})
+
+
+def _no(code: str, asked_at: str | None = None, **details: Any) -> Outcome:
+    data = {"details": details} | ({"asked_at": asked_at} if asked_at is not None else {})
+    return Outcome("refused", code, f"refused: {code}", data)

@@ -52,7 +52,7 @@ class World:
         self.vendor = Vendor(self.rng, self._accounts())
         self.vendor.now = self.stage.now
         self.follower = Follower(database, page=self.rng.choice([1, 7, 50, 20_000]))
-        self.dispatcher = Dispatcher(database, lambda: microseconds(self.stage.now), self.vendor, lambda alert: None)
+        self.dispatcher = Dispatcher(database, lambda: microseconds(self.stage.now), self.vendor)
         self._begin()
 
     def close(self) -> None:
@@ -68,12 +68,14 @@ class World:
             if shares:
                 country, platform = found[-1].country, found[-1].platform
             saved = found[-1].saved_id if shares else f"acc_{number}"
-            found.append(Account(f"b{number:02}", saved, country, platform, dialect))
+            total = self.rng.choice([None, self.rng.randrange(4)])
+            found.append(Account(f"b{number:02}", saved, country, platform, dialect, total=total))
         return found
 
     def _begin(self) -> None:
         stage = self.stage
-        stage.order({"command": "mode", "mode": self.rng.choice(["sandbox", "sandbox", "observe"])})
+        mode = self.rng.choice(["sandbox", "live", "observe"])
+        stage.order({"command": "mode", "mode": mode, "reads": self.rng.random() < 0.7})
         stage.policies(self.rng.choice(POLICIES))
         for account in self.vendor.accounts.values():
             if self.rng.random() < 0.8:
@@ -134,7 +136,7 @@ class World:
         if self.rng.random() < 0.2:
             self.stage.policies(self.rng.choice(POLICIES))
         if self.rng.random() < 0.1:
-            self.stage.order({"command": "mode", "mode": self.rng.choice(["sandbox", "observe"])})
+            self.stage.order({"command": "mode", "mode": self.rng.choice(["sandbox", "live", "observe"])})
 
     def _new_campaign(self) -> None:
         number = len(self._campaigns)
@@ -166,6 +168,8 @@ class World:
         order = rng.choice(
             [
                 {"command": f"video.{rng.choice(['cancel', 'retry', 'release'])}", "video_id": rng.choice(videos)},
+                {"command": f"video.{rng.choice(['finalize', 'refresh'])}", "video_id": rng.choice(videos)},
+                {"command": "video.corrections", "video_id": rng.choice(videos), "comment": "a typo"},
                 {"command": "video.reroute", "video_id": rng.choice(videos), "bundle_id": rng.choice([None, bundle])},
                 {
                     "command": f"bundle.{rng.choice(['pause', 'resume', 'review', 'reviewed', 'warm', 'reinstate'])}",

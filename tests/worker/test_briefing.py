@@ -38,11 +38,12 @@ class House:
     def write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text)
 
-    def start(self, mode: str = "sandbox", *, engine: bool = True) -> list[str]:
+    def start(self, mode: str = "sandbox", *, reads: bool = True, engine: bool = True) -> list[str]:
         """The commands that were journalled."""
         with self.database.read() as connection:
             last = connection.execute(sa.select(sa.func.coalesce(sa.func.max(journal.c.seq), 0))).scalar_one()
-        brief(self.database, mode, self.folder, Still(), {"OPS_ALERT_URL": "json://127.0.0.1"}.get)
+        environment = {"OPS_ALERT_URL": "json://127.0.0.1"}.get
+        brief(self.database, mode, self.folder, Still(), environment, reads=reads)
         worker = Engine(self.database)
         while engine and worker.step():
             pass
@@ -66,6 +67,14 @@ def test_the_engine_is_told_the_mode_the_policies_and_the_campaigns(house: House
     assert house.start() == ["mode", "policies.apply", "campaign.create"]
     service = service_of(house.database)
     assert (service.mode, service.policies) == ("sandbox", POLICIES)
+
+
+def test_the_engine_is_told_when_tokportal_can_be_asked_from_now_on(house: House) -> None:
+    house.start("observe", reads=False)
+    assert service_of(house.database).reads is False
+
+    assert house.start("observe", reads=True) == ["mode"]
+    assert service_of(house.database).reads is True
 
 
 def test_what_it_knows_it_is_not_told_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from orchestrator.api.call import Call
 from orchestrator.api.operations import Answer, Operation
 from orchestrator.api.problems import Problem
 from orchestrator.api.queries.projections import list_projections
+from orchestrator.api.runtime import Runtime
 from orchestrator.api.schemas import ref
 from orchestrator.database import Database
 from orchestrator.database.migrate import head
@@ -70,10 +71,14 @@ async def ready(call: Call) -> Response:
 
 
 async def work(call: Call) -> Response:
-    services = call.runtime.services
+    return _answer(await checks_of_work(call.runtime))
+
+
+async def checks_of_work(runtime: Runtime) -> Checks:
+    services = runtime.services
     checks: Checks = {}
     try:
-        seen = await call.runtime.read.within(READ_WITHIN, functools.partial(_work, services.database))
+        seen = await runtime.read.within(READ_WITHIN, functools.partial(_work, services.database))
     except Problem:
         checks["database"] = f"cannot be read within {READ_WITHIN:g} s"
     else:
@@ -90,7 +95,7 @@ async def work(call: Call) -> Response:
         if problem is not None:
             logger.warning("the worker %s does not work: %s", name, problem)
         checks[f"worker {name}"] = "is gone" if problem is not None else None
-    return _answer(checks)
+    return checks
 
 
 def _answer(checks: Checks) -> Response:

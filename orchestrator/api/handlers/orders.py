@@ -39,13 +39,15 @@ from orchestrator.api.queries.exists import (
 )
 from orchestrator.api.queries.messages import list_messages
 from orchestrator.api.queries.videos import list_videos
-from orchestrator.api.schemas import NUMBER, SOME_TEXT, TEXTS, record
+from orchestrator.api.schemas import NUMBER, SOME_TEXT, TEXTS, JsonSchema, record
 from orchestrator.domain.countries import country_code
 
 Handler = Callable[[Call], Awaitable[Response]]
 Find = Callable[[sa.Connection, str], str | None]
 
 MOST_AT_ONCE = 10_000
+MOST_FIELDS = 50
+"""Fields of a post for which corrections are asked."""
 HANDFUL = 500
 """Orders that are journalled at a time: webhooks want room in its queue, too."""
 SAMPLE = 20
@@ -63,13 +65,16 @@ def _order(
     command: str | None = None,
     extra: tuple[str, ...] = (),
     is_done: Callable[[sa.Connection, str], bool] | None = None,
+    read: Callable[[Call], Awaitable[dict[str, Any]]] | None = None,
+    body: JsonSchema | None = None,
+    body_example: Mapping[str, Any] | None = None,
 ) -> Operation:
-    """One order about one thing, which has to exist. `extra` members of its body are texts. Of work that goes on once
-    the order is applied `is_done` tells when it ends."""
+    """One order about one thing, which has to exist. `extra` members of its body are texts; a body that holds more
+    is `read` in its own way. Of work that goes on once the order is applied `is_done` tells when it ends."""
     member = f"{what}_id"
 
     async def handler(call: Call) -> Response:
-        given = await read_order(call, *extra)
+        given = await (read_order(call, *extra) if read is None else read(call))
         found = await call.read(find, call.path["id"])
         if found is None:
             raise not_found(what)
@@ -89,10 +94,26 @@ def _order(
         handler,
         ANSWERS,
         parameters=(PREFER,),
-        body=record(optional=list(members), **members),
-        body_example={"reason": "as agreed"},
+        body=body or record(optional=list(members), **members),
+        body_example=dict(body_example or {"reason": "as agreed"}),
         problems=(404, 408, 409, 413, 422),
     )
+
+
+async def _read_corrections(call: Call) -> dict[str, Any]:
+    """Raises the problem `malformed-command`."""
+    given = await read_members(call, "reason", "comment", "fields")
+    for name in ("reason", "comment"):
+        if name in given:
+            check_text(name, given[name])
+    if not given.get("comment", "").strip():
+        raise malformed("The comment says what is to be corrected.")
+    fields = given.get("fields", {})
+    if not isinstance(fields, dict) or len(fields) > MOST_FIELDS:
+        raise malformed(f"The member fields is an object of at most {MOST_FIELDS} texts.")
+    for name, value in fields.items():
+        check_text(f"field {name[:40]!r}", value)
+    return given
 
 
 def _of_videos(verb: str, summary: str, description: str, extra: tuple[str, ...] = ()) -> Operation:
@@ -291,6 +312,35 @@ OPERATIONS = (
     _of_videos("retry", "Try a video again", "On the account that it failed on."),
     _of_videos("cancel", "Cancel a video", "It is not posted any more, as far as that can be prevented."),
     _of_videos("release", "Release a held video", "Policies go on with it."),
+    _of_videos(
+        "finalize",
+        "End the review of a post",
+        "While TokPortal shows a post for review, 72 hours long: it is approved. No video of a campaign is needed.",
+    ),
+    _order(
+        "video",
+        "corrections",
+        known_video,
+        "Ask for corrections of a post",
+        "While TokPortal shows a post for review, 72 hours long. `comment` says what is to be corrected, `fields` how.",
+        read=_read_corrections,
+        body=record(
+            optional=["fields", "reason"],
+            comment={"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT},
+            fields={
+                "type": ["object", "null"],
+                "additionalProperties": {"type": "string", "maxLength": LONGEST_TEXT},
+                "maxProperties": MOST_FIELDS,
+            },
+            reason=REASON,
+        ),
+        body_example={"comment": "The caption has a typo.", "fields": {"description": "New drop"}},
+    ),
+    _of_videos(
+        "refresh",
+        "Read the metrics of a post",
+        "They are read one, three and seven days after a post anyhow, where TokPortal can be read.",
+    ),
     _of_bundles("pause", "Pause a bundle", "Nothing is placed on it or handed to it."),
     _of_bundles("resume", "Resume a paused bundle", "Policies go on with it."),
     _of_bundles("review", "Ask for a review", "Nothing is placed on it until a person has looked."),

@@ -76,6 +76,13 @@ def _video_counts(connection: sa.Connection, bundle_ids: Sequence[str]) -> defau
     return counts
 
 
+def _slots(row: Mapping[Any, Any]) -> dict[str, int] | None:
+    """None where TokPortal did not tell both numbers."""
+    if row["slots_total"] is None or row["slots_free"] is None:
+        return None
+    return {"total": row["slots_total"], "free": row["slots_free"]}
+
+
 def _item(row: Mapping[Any, Any], video_counts: dict[str, int], position: int) -> dict[str, Any]:
     return {
         "bundle_id": row["bundle_id"],
@@ -90,7 +97,7 @@ def _item(row: Mapping[Any, Any], video_counts: dict[str, int], position: int) -
         "flags": msgspec.json.decode(row["flags"]),
         "username": row["username"],
         "saved_account_id": row["saved_account_id"],
-        "slots": None,
+        "slots": _slots(row),
         "last_error": None if row["last_error"] is None else msgspec.json.decode(row["last_error"]),
         "videos": video_counts,
         "first_seen": row["first_seen"],

@@ -57,7 +57,9 @@ def _free(market: Market, candidates: Sequence[Candidate], day: date, booked: di
 def _candidates(connection: sa.Connection, places: Sequence[Place]) -> defaultdict[Place, list[Candidate]]:
     found: defaultdict[Place, list[Candidate]] = defaultdict(list)
     pair = sa.tuple_(bundles.c.country, bundles.c.platform)
-    query = sa.select(bundles).where(bundles.c.postable, pair >= sa.tuple_(*places[0]), pair <= sa.tuple_(*places[-1]))
+    has_slot = sa.or_(bundles.c.slots_free.is_(None), bundles.c.slots_free > 0)
+    between = sa.and_(pair >= sa.tuple_(*places[0]), pair <= sa.tuple_(*places[-1]))
+    query = sa.select(bundles).where(bundles.c.postable, has_slot, between)
     for row in connection.execute(query):
         found[row.country, row.platform].append(
             Candidate(

@@ -22,6 +22,7 @@ from orchestrator.domain.times import iso
 from orchestrator.domain.video import Leg, Plan, Video
 from orchestrator.engine.reactions import gates
 from orchestrator.engine.turn import Turn, command_id
+from orchestrator.outbox import ORDINARY, RECOVERY
 from orchestrator.policies import recovery
 
 
@@ -30,8 +31,10 @@ def plan_of(video: Video) -> Plan:
 
 
 def handover_id(plan: Plan, video_id: str, leg: Leg) -> str:
-    """The id of the command that hands this try of this attempt to TokPortal for this day."""
-    return command_id("configure", video_id, leg.number, leg.tries, leg.target_day)
+    """The id of the command that hands this try of this attempt to TokPortal for this day; another one after each
+    refusal, since TokPortal answers a key that it knows with what it said before."""
+    refusals = [len(leg.refusals)] if leg.refusals else []
+    return command_id("configure", video_id, leg.number, leg.tries, leg.target_day, *refusals)
 
 
 def file(turn: Turn, video_id: str, plan: Plan) -> None:
@@ -39,6 +42,8 @@ def file(turn: Turn, video_id: str, plan: Plan) -> None:
     live = plan.live
     wish = plan.wish
     before = turn.desk.video(video_id)
+    bundle = turn.desk.bundle(live.bundle_id) if live is not None else None
+    has_slot = bundle is None or bundle.slots_free != 0
     entry = VideoEntry(
         video_id=video_id,
         campaign_id=wish["campaign_id"],
@@ -53,10 +58,12 @@ def file(turn: Turn, video_id: str, plan: Plan) -> None:
         held=plan.held is not None,
         cleared=plan.is_cleared,
         legs=tuple(
-            LegEntry(leg.bundle_id, leg.target_day, leg.state != "cancelled", leg is live, leg.account)
+            LegEntry(leg.bundle_id, leg.target_day, leg.state != "cancelled", leg is live, leg.account, leg.taken_at)
             for leg in plan.legs
         ),
         elsewhere=tuple(sorted({str(note.bundle_id) for note in plan.elsewhere})),
+        refused=live.refusal.code if live is not None and live.refusal is not None else None,
+        slotless=live is not None and recovery.is_without_slot(live, has_slot),
     )
     turn.desk.put("video", video_id, entry)
     if before is not None and _rooms(before) - _rooms(entry):
@@ -106,6 +113,7 @@ def unschedule(turn: Turn, video: Video, plan: Plan, leg: Leg) -> None:
         command_id("unschedule", video.video_id, leg.number, leg.tries),
         {"bundle_id": leg.bundle_id, "video_id": video.video_id},
         held=gates.sending(turn),
+        urgency=RECOVERY,
         **_about(video, plan, leg.bundle_id),
     )
 
@@ -148,6 +156,7 @@ def hand(turn: Turn, video: Video, *, not_before: datetime | None = None) -> Non
         body,
         held=gates.handover(turn, entry) if entry is not None else None,
         not_before=not_before,
+        urgency=RECOVERY if leg.number > 1 or leg.tries > 1 else ORDINARY,
         **_about(video, plan, leg.bundle_id),
     )
 
@@ -210,7 +219,7 @@ def ask(
     )
     about = _about(video, plan, leg.bundle_id)
     body = {"external_ref": video.video_id, "bundle_id": leg.bundle_id, "free_it": True}
-    turn.command("look_up_slot", name, body, held=gates.sending(turn), **about)
+    turn.command("look_up_slot", name, body, held=gates.sending(turn), urgency=RECOVERY, **about)
     if leg.asked == 0 and actor is None:
         kind = "stuck" if leg.state in ("uploading", "uploaded", "failed") else "missed"
         turn.alert(kind, f"video {video.video_id} ({plan.wish['ref']}) on {leg.bundle_id}: {why}", **about)
@@ -240,6 +249,17 @@ def look_again_tomorrow(turn: Turn, place: Place) -> None:
     turn.timer(f"market:{market_name(*place)}", at, timer="market", place=place)
 
 
+def deadline(turn: Turn, plan: Plan) -> datetime | None:
+    """When a video that waits is given up; None for one that never had a day, nor was given one."""
+    wish = plan.wish
+    day = plan.original_day or wish["day"] or wish["ends"]
+    if day is None or turn.policies is None:
+        return None
+    policy = turn.policies.at(wish["country"], wish["platform"])
+    last_day = date.fromisoformat(day) + policy.reroute.deadline
+    return recovery.window_opens(last_day + timedelta(days=1), policy.zone(wish["country"]))
+
+
 def wait(
     turn: Turn,
     video: Video,
@@ -253,24 +273,18 @@ def wait(
     """Nobody qualifies: the video waits, at most until its deadline. `is_told`: people hear of it in another way."""
     plan = plan_of(video)
     wish = plan.wish
-    deadline = None
-    day = plan.original_day or wish["day"] or wish["ends"]
-    if day is not None and turn.policies is not None:
-        policy = turn.policies.at(wish["country"], wish["platform"])
-        last_day = date.fromisoformat(day) + policy.reroute.deadline
-        deadline = iso(recovery.window_opens(last_day + timedelta(days=1), policy.zone(wish["country"])))
+    at = deadline(turn, plan)
     turn.record(
         video,
         VideoWaiting,
         reason=why,
         answers=answers,
         original_day=plan.original_day,
-        deadline=deadline,
+        deadline=iso(at) if at is not None else None,
         candidates=candidates,
         **actor,
     )
     file(turn, video.video_id, plan_of(video))
-    at = datetime.fromisoformat(deadline) if deadline is not None else None
     turn.timer(f"video:{video.video_id}", at, timer="video", video_id=video.video_id)
     look_again_tomorrow(turn, (wish["country"], wish["platform"]))
     if is_told:

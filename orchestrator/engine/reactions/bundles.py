@@ -9,8 +9,16 @@ import msgspec
 
 from orchestrator.desk import BundleEntry, Place, market_name, slice_after
 from orchestrator.domain.bundle import Bundle, BundleView
-from orchestrator.domain.decisions import BreakerOpened, ReviewRequested, Step, WarmingRequested, write_key
+from orchestrator.domain.decisions import (
+    BreakerOpened,
+    ReviewRequested,
+    SlotsCounted,
+    Step,
+    WarmingRequested,
+    write_key,
+)
 from orchestrator.domain.facts import Key
+from orchestrator.domain.times import iso
 from orchestrator.engine.reactions import attempts, gates, reviews
 from orchestrator.engine.turn import Turn, command_id
 from orchestrator.policies.fields import written
@@ -49,6 +57,8 @@ def _note_accounts(turn: Turn, bundle_id: str) -> None:
 def _refresh(turn: Turn, bundle_id: str) -> None:
     view = turn.view(bundle_id)
     old = turn.desk.bundle(bundle_id) or BundleEntry(bundle_id)
+    slots_left = turn.desk.ledger.slots_left(bundle_id)
+    yesterday = (turn.now - timedelta(days=1)).date().isoformat()
     entry = BundleEntry(
         bundle_id=bundle_id,
         country=view.country,
@@ -64,6 +74,10 @@ def _refresh(turn: Turn, bundle_id: str) -> None:
         accounts=old.accounts,
         era=view.era,
         ban=view.ban,
+        slots_total=view.slots.total if view.slots is not None else None,
+        slots_free=view.slots.free if view.slots is not None else None,
+        slots_at=view.slots.at if view.slots is not None else None,
+        full_days=tuple(day for day in view.full_days if day >= yesterday),
     )
     turn.desk.put("bundle", bundle_id, entry)
     if turn.policies is None:
@@ -71,8 +85,37 @@ def _refresh(turn: Turn, bundle_id: str) -> None:
     turn.markets.clear()
     if (_standing(old), old.flags, old.place) != (_standing(entry), entry.flags, entry.place):
         _react(turn, old, entry, view)
+    if entry.account is not None and old.account != entry.account:
+        _tell_of_doubles(turn, entry)
+    _count_slots(turn, old, entry, slots_left)
     consider_warming(turn, entry, view, fresh=(old.state, old.state_since) != (entry.state, entry.state_since))
     reviews.of_account(turn, entry, turn.bundle(bundle_id))
+
+
+def _count_slots(turn: Turn, old: BundleEntry, entry: BundleEntry, left: int | None) -> None:
+    """What follows from another count; `left`: for how many more videos it had slots by the last one."""
+    if (old.slots_free == 0) != (entry.slots_free == 0) and turn.desk.live_on(entry.bundle_id):
+        turn.work("videos", bundle_id=entry.bundle_id)
+    has_more = left is not None and (turn.desk.ledger.slots_left(entry.bundle_id) or 0) > left
+    if has_more and entry.place is not None and _is_postable(turn, entry):
+        attempts.place_again_soon(turn, entry.place)
+
+
+def count_slots(turn: Turn, bundle_id: str, total: int | None, free: int, at: datetime) -> None:
+    """TokPortal told how many slots a bundle has, by what it knew at the moment `at`; `total` None: only how many are
+    free. Neither what is older than the last count, nor what changes nothing, is news."""
+    entry = turn.desk.bundle(bundle_id)
+    at = min(at, turn.now)
+    if entry is None or (entry.slots_at is not None and at < entry.slots_at):
+        return
+    if total is None:
+        total = entry.slots_total
+    ledger = turn.desk.ledger
+    is_same = (total, free) == (entry.slots_total, entry.slots_free)
+    if is_same and ledger.slots_left(bundle_id) == ledger.slots_left(bundle_id, (free, at)):
+        return
+    turn.record(turn.bundle(bundle_id), SlotsCounted, bundle_id=bundle_id, total=total, free=free, at=iso(at))
+    changed(turn, [bundle_id])
 
 
 def _standing(entry: BundleEntry) -> tuple[object, ...]:
@@ -105,7 +148,12 @@ def _tell(turn: Turn, old: BundleEntry, entry: BundleEntry, view: BundleView) ->
     name = entry.bundle_id if view.username is None else f"{entry.bundle_id} ({view.username})"
     if entry.state == "banned" and old.state != "banned":
         turn.alert("banned", f"{name} is banned", **about)
+    elif old.state == "banned" and entry.state != "banned":
+        turn.resolve("banned", entry.bundle_id, f"{name} is banned no more", **about)
     new_holds = set(entry.holds) - set(old.holds)
+    for hold, kind in (("suspended", "appeal"), ("needs_review", "needs_review")):
+        if hold in set(old.holds) - set(entry.holds):
+            turn.resolve(kind, entry.bundle_id, f"{name} is {hold.replace('_', ' ')} no more", **about)
     if "suspended" in new_holds:
         turn.alert("appeal", f"{name}: an appeal is pending, nothing new is placed there", **about)
     asked = [step.name for step in turn.bundle(entry.bundle_id).steps[-1:]]
@@ -118,6 +166,24 @@ def _tell(turn: Turn, old: BundleEntry, entry: BundleEntry, view: BundleView) ->
         turn.alert("flagged", f"{name}: TokPortal warns of its distribution", **about)
     for flag in sorted(new_flags - {"distribution_warning"}):
         turn.alert("contradiction", f"{name}: {flag.replace('_', ' ')}", **about)
+
+
+def _tell_of_doubles(turn: Turn, entry: BundleEntry) -> None:
+    """Bundles may turn out to be one account when each of them has the same content already."""
+    carried: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for bundle_id in [entry.bundle_id, *sorted(turn.desk.kin(entry.bundle_id))]:
+        if turn.desk.account_of(bundle_id) != entry.account:
+            continue
+        for video_id in turn.desk.carried_by(bundle_id):
+            video = turn.desk.video(video_id)
+            if video is not None and any(leg.bundle_id == bundle_id and leg.booked for leg in video.legs):
+                carried.setdefault((video.campaign_id, video.ref), []).append((video_id, bundle_id))
+    for (campaign_id, ref), where in sorted(carried.items()):
+        if len({video_id for video_id, _ in where}) > 1:
+            both = " and ".join(f"{video_id} on {bundle_id}" for video_id, bundle_id in where)
+            text = f"{ref} is on one account more than once: {both} turn out to share {entry.account}"
+            once = f"{entry.account}:{campaign_id}:{ref}"
+            turn.alert("contradiction", text, once=once, subject=once, bundle_id=entry.bundle_id)
 
 
 # The breaker.
@@ -183,7 +249,7 @@ def consider_warming(turn: Turn, entry: BundleEntry, view: BundleView, *, fresh:
     policy = turn.rules.at(*entry.place)
     requests = [s for s in bundle.steps if s.name == "WarmingRequested" and s.detail["era"] == entry.era]
     if requests and entry.state in ("created", "ready", "failed"):
-        _gate(turn, entry, requests[-1])
+        _gate(turn, entry, bundle, requests[-1])
     elif requests:
         why = f"the account is {entry.state}"
         turn.move_command(requests[-1].detail["command_id"], "discarded", why, of=("pending", "held"))
@@ -235,9 +301,15 @@ def request_warming(
     )
 
 
-def _gate(turn: Turn, entry: BundleEntry, request: Step) -> None:
+def _price(bundle: Bundle, command_id: str) -> int | None:
+    """What the command costs by TokPortal's own word, if it said so."""
+    named = (s.detail for s in reversed(bundle.steps) if s.name == "CommandPriced")
+    return next((int(detail["price"]) for detail in named if detail["command_id"] == command_id), None)
+
+
+def _gate(turn: Turn, entry: BundleEntry, bundle: Bundle, request: Step) -> None:
     name = request.detail["command_id"]
-    why = gates.warming(turn, entry, name, request.detail["mode"], len(request.detail["terms"]))
+    why = gates.warming(turn, entry, name, request.detail["mode"], len(request.detail["terms"]), _price(bundle, name))
     if why is None:
         turn.move_command(name, "pending", None, of=("held",))
     else:

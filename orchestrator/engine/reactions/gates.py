@@ -8,11 +8,16 @@ import msgspec
 
 from orchestrator.desk import SERVICE, BundleEntry, VideoEntry
 from orchestrator.engine.turn import Turn
+from orchestrator.outbox import Command
 from orchestrator.policies.placement import why_not_postable
+from orchestrator.policies.recovery import INSUFFICIENT_CREDITS
 
 OBSERVE, LIVE, SANDBOX = "observe", "live", "sandbox"
+SENDING = (LIVE, SANDBOX)
 WARMING_TERM_PRICE = 5
 """Credits for each search term of advanced warming, by the vendor's price list."""
+SLOT_PRICE = 2
+"""Credits for each further slot for a video, by the vendor's price list."""
 
 
 def sending(turn: Turn) -> str | None:
@@ -20,11 +25,30 @@ def sending(turn: Turn) -> str | None:
     service = turn.desk.service()
     if service.paused is not None:
         return service.paused
-    if service.mode == SANDBOX:
-        return None
-    if service.mode == LIVE:
-        return "this version does not send to TokPortal yet"
-    return "observe mode: nothing is sent to TokPortal"
+    return None if service.mode in SENDING else "observe mode: nothing is sent to TokPortal"
+
+
+def reading(turn: Turn) -> str | None:
+    """Why TokPortal is not even asked anything now."""
+    service = turn.desk.service()
+    if service.paused is not None:
+        return service.paused
+    return None if service.reads else "there is no key with which TokPortal can be read"
+
+
+def changes_nothing(command: Command) -> bool:
+    """Whether the command only reads."""
+    return command.kind == "read_metrics" or (command.kind == "look_up_slot" and not command.body["free_it"])
+
+
+def only_asks(command: Command) -> bool:
+    """Whether an answer that was lost leaves nothing in doubt: the question is put again as the policy says."""
+    return command.kind in ("look_up_slot", "read_metrics")
+
+
+def free(turn: Turn, command: Command) -> str | None:
+    """Why a command that costs nothing, and does not wait for its video, is not sent now."""
+    return reading(turn) if changes_nothing(command) else sending(turn)
 
 
 def handover(turn: Turn, entry: VideoEntry) -> str | None:
@@ -43,27 +67,52 @@ def handover(turn: Turn, entry: VideoEntry) -> str | None:
     bundle = turn.desk.bundle(entry.bundle_id) if entry.bundle_id is not None else None
     if bundle is None or turn.policies is None:
         return "the account is not known"
+    if entry.slotless:
+        return f"{bundle.bundle_id} has no free slot"
+    broke = turn.desk.service().no_credits
+    if broke is not None and entry.refused == INSUFFICIENT_CREDITS:
+        return broke
     why = why_not_postable(bundle.state, bundle.warmed, bundle.holds, turn.policies.at(entry.country, entry.platform))
     if why is not None:
         return f"the account: {why}"
     return sending(turn)
 
 
-def warming(turn: Turn, entry: BundleEntry, command_id: str, mode: str, terms: int) -> str | None:
-    """Why the warming of an account is not started now."""
+def warming(
+    turn: Turn, entry: BundleEntry, command_id: str, mode: str, terms: int, price: int | None = None
+) -> str | None:
+    """Why the warming of an account is not started now. `price`: what TokPortal said that it costs, if it did."""
     if entry.holds:
         return f"the account is {entry.holds[0].replace('_', ' ')}"
     if not entry.delivered:
         return "TokPortal can warm the account once it is ready"
     if mode == "advanced" and not terms:
         return "advanced warming needs search terms: set warming.terms in the policies"
-    return _budget(turn, entry, command_id, WARMING_TERM_PRICE * terms) or sending(turn)
+    if price is None:
+        price = WARMING_TERM_PRICE * terms
+    return paying(turn, entry, command_id, price, "warming") or sending(turn)
 
 
-def _budget(turn: Turn, entry: BundleEntry, command_id: str, price: int) -> str | None:
-    """Why a command that costs credits is not sent without an admin's approval. A day's budget is one for the whole
-    house, whatever the market: to count less would spend more than anybody allowed."""
-    if turn.policies is None or not price or turn.desk.is_approved(command_id):
+def slots(turn: Turn, entry: BundleEntry, command_id: str, price: int, quantity: int) -> str | None:
+    """Why no slots are bought for a bundle now."""
+    if entry.holds:
+        return f"the account is {entry.holds[0].replace('_', ' ')}"
+    if entry.state in ("banned", "failed"):
+        return f"the account is {entry.state}"
+    what = "1 more slot" if quantity == 1 else f"having {quantity} more slots"
+    return paying(turn, entry, command_id, price, what) or sending(turn)
+
+
+def paying(turn: Turn, entry: BundleEntry, command_id: str, price: int, what: str) -> str | None:
+    """Why a command for `what` that costs credits is not sent: TokPortal has none left, or an admin is to approve it
+    first. A day's budget is one for the whole house, whatever the market: to count less would spend more than anybody
+    allowed."""
+    if turn.policies is None or not price:
+        return None
+    broke = turn.desk.service().no_credits
+    if broke is not None:
+        return broke
+    if turn.desk.is_approved(command_id, price):
         return None
     budget = turn.policies.at(entry.country, entry.platform).budget
     spent = sum(other for name, other in _spent_today(turn) if name != command_id)
@@ -71,7 +120,7 @@ def _budget(turn: Turn, entry: BundleEntry, command_id: str, price: int) -> str 
     if price > budget.approve_above:
         without = f"the policy spends {budget.approve_above} without asking"
         turn.alert(
-            "budget", f"{entry.bundle_id}: warming costs about {price} credits, {without}", once=command_id, **about
+            "budget", f"{entry.bundle_id}: {what} costs about {price} credits, {without}", once=command_id, **about
         )
         return f"an admin's approval: about {price} credits, and {without}"
     if spent + price > budget.credits_per_day:

@@ -9,7 +9,18 @@ import msgspec
 from orchestrator.desk import slice_after
 from orchestrator.documents import Refused
 from orchestrator.domain.decisions import ModeChanged, PoliciesApplied
-from orchestrator.engine.reactions import attempts, bundles, campaigns, outcomes, placing, videos
+from orchestrator.engine.reactions import (
+    attempts,
+    bundles,
+    campaigns,
+    credits,
+    metrics,
+    outcomes,
+    placing,
+    silence,
+    slots,
+    videos,
+)
 from orchestrator.engine.turn import Turn
 from orchestrator.policies.schema import parse
 
@@ -29,6 +40,7 @@ def apply_policies(turn: Turn, text: str) -> str | None:
     turn.apply_policies(policies)
     turn.record(turn.service(), PoliciesApplied, actor=turn.person, text=text, sha256=policies.sha256)
     turn.desk.put("service", "service", msgspec.structs.replace(entry, policies=text))
+    turn.resolve("policies_refused", "", "policies are in force")
     turn.work("bundles", after="")
     turn.work("waiting")
     turn.work("release", after=0, country=None, platform=None)
@@ -36,13 +48,13 @@ def apply_policies(turn: Turn, text: str) -> str | None:
     return None
 
 
-def change_mode(turn: Turn, mode: str) -> str | None:
-    """What may be sent from here on."""
+def change_mode(turn: Turn, mode: str, reads: bool) -> str | None:
+    """What may be sent from here on, and whether TokPortal can be read."""
     entry = turn.desk.service()
-    if entry.mode == mode:
+    if (entry.mode, entry.reads) == (mode, reads):
         return None
-    turn.record(turn.service(), ModeChanged, actor=turn.person, mode=mode)
-    turn.desk.put("service", "service", msgspec.structs.replace(entry, mode=mode))
+    turn.record(turn.service(), ModeChanged, actor=turn.person, mode=mode, reads=reads)
+    turn.desk.put("service", "service", msgspec.structs.replace(entry, mode=mode, reads=reads))
     turn.work("release", after=0, country=None, platform=None)
     turn.work("gates", country=None, platform=None)
     return None
@@ -56,6 +68,12 @@ def timer(turn: Turn, body: dict[str, Any]) -> None:
             videos.consider(turn, body["video_id"])
     elif body["timer"] == "budget":
         turn.work("release", after=0, country=None, platform=None)
+    elif body["timer"] == silence.TIMER:
+        silence.look(turn, late=bool(body.get("late")))
+    elif body["timer"] == "metrics":
+        metrics.due(turn, body["video_id"], body["days"])
+    elif body["timer"] == "credits":
+        credits.may_be_back(turn, "an hour has passed")
     elif body["timer"] == "market":
         placing.next_day_begins(turn, (body["place"][0], body["place"][1]))
     else:
@@ -85,6 +103,8 @@ def work(turn: Turn, body: dict[str, Any]) -> None:
         videos.on_lifted_ban(turn, body["bundle_id"], part)
         if after is not None:
             turn.work("lifted", bundle_id=body["bundle_id"], after=after)
+    elif what == "slots":
+        slots.order(turn, (body["country"], body["platform"]))
     elif what == "bundles":
         bundles.reconsider_all(turn, body["after"])
     elif what == "release":

@@ -25,7 +25,18 @@ from orchestrator.domain.decisions import (
 )
 from orchestrator.domain.facts import KINDS
 from orchestrator.domain.video import Plan, Video
-from orchestrator.engine.reactions import attempts, bundles, campaigns, house, outcomes, placing, videos
+from orchestrator.engine.reactions import (
+    attempts,
+    bundles,
+    campaigns,
+    credits,
+    house,
+    metrics,
+    outcomes,
+    placing,
+    reviews,
+    videos,
+)
 from orchestrator.engine.reactions.attempts import ask, plan_of, retry
 from orchestrator.engine.turn import Turn
 from orchestrator.policies import recovery
@@ -57,7 +68,7 @@ def carry_out(turn: Turn, order: dict[str, Any]) -> str | None:
     elif subject == "policies":
         refusal = house.apply_policies(turn, order["text"])
     elif subject == "mode":
-        refusal = house.change_mode(turn, order["mode"])
+        refusal = house.change_mode(turn, order["mode"], order.get("reads", False))
     else:
         refusal = f"nobody knows the command {order['command']!r}"
     return refusal
@@ -81,6 +92,10 @@ def _video(turn: Turn, what: str, order: dict[str, Any], reason: str | None) -> 
     known = turn.known_video(video_id)
     if known is None:
         return f"there is no video {video_id!r}"
+    if what in reviews.COMMANDS:
+        return reviews.order(turn, turn.video(video_id), what, reason, order)
+    if what == "refresh":
+        return metrics.order(turn, turn.video(video_id))
     if not turn.is_ours(video_id):
         return "no campaign planned this video: its content is unknown here"
     if turn.policies is None:
@@ -106,6 +121,7 @@ def _release(turn: Turn, video: Video, plan: Plan, reason: str | None) -> str | 
     if plan.held is None:
         return "the video is not held"
     turn.record(video, VideoReleased, reason=reason, actor=turn.person)
+    turn.resolve("held", video.video_id, f"video {video.video_id} is released", video_id=video.video_id)
     videos.consider(turn, video.video_id)
     placing.place_again(turn, video)
     return None
@@ -266,6 +282,9 @@ def _market(turn: Turn, what: str, country: str, platform: str | None, reason: s
                 platform=place[1],
                 breaker=entry.breaker is not None,
             )
+            if entry.breaker is not None:
+                text = f"{place[1]} in {place[0]} is resumed by {by}"
+                turn.resolve("breaker", ":".join(place), text, country=place[0], platform=place[1])
             entry = msgspec.structs.replace(entry, paused=None, breaker=None, bans=())
         done = True
         turn.desk.put("market", market_name(*place), entry)
@@ -285,8 +304,10 @@ def _service(turn: Turn, what: str, reason: str | None) -> str | None:
         turn.record(turn.service(), ServicePaused, reason=reason, actor=turn.person)
         paused = f"everything is paused by {turn.person['name']}" + (f": {reason}" if reason else "")
     else:
+        tries_credits = credits.may_be_back(turn, reason or "ordered", turn.person)
+        entry = turn.desk.service()
         if entry.paused is None:
-            return "nothing is paused"
+            return None if tries_credits else "nothing is paused"
         turn.record(turn.service(), ServiceResumed, reason=reason, actor=turn.person)
         paused = None
     turn.desk.put("service", "service", msgspec.structs.replace(entry, paused=paused))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from orchestrator.desk import ApprovalEntry
 from orchestrator.domain.bundle import Bundle
 from orchestrator.domain.decisions import (
+    CommandPriced,
     CommandRefused,
     CommandSettled,
     HandoverRefused,
@@ -17,15 +18,32 @@ from orchestrator.domain.decisions import (
 )
 from orchestrator.domain.facts import API, KINDS
 from orchestrator.domain.video import Leg, Plan, Video
-from orchestrator.engine.reactions import attempts, bundles, gates, joins, placing, videos
+from orchestrator.engine.reactions import (
+    attempts,
+    bundles,
+    credits,
+    gates,
+    joins,
+    metrics,
+    placing,
+    refusals,
+    reviews,
+    slots,
+    videos,
+)
 from orchestrator.engine.turn import Turn, command_id
 from orchestrator.outbox import Command
 from orchestrator.outbox.outbox import ALERT
+from orchestrator.policies import recovery
 
 UNSETTLED = ("pending", "held", "running", "unknown", "dead")
 STATUSES = {"done": "done", "refused": "dead", "dead": "dead", "unknown": "unknown", "again": "pending"}
 """Outcome to status."""
 NO_LONGER_WANTED = "no longer wanted"
+WARMED_ALREADY = frozenset({"REWARM_ALREADY_ACTIVE", "WARMING_TERMS_ALREADY_SET"})
+"""Refusals that say that what was wanted is so."""
+AGAIN_AFTER = timedelta(minutes=5)
+"""So much longer after each refusal, where nothing else is waited for."""
 
 
 def dispatch(turn: Turn, command_ids: Sequence[str]) -> None:
@@ -43,16 +61,24 @@ def dispatch(turn: Turn, command_ids: Sequence[str]) -> None:
             entry = turn.desk.bundle(str(command.bundle_id))
             why: str | None = "the bundle is not known"
             if entry is not None:
-                why = gates.warming(turn, entry, name, command.body["mode"], len(command.body["terms"]))
-            if why is None and command.price is not None:
-                gates.spend(turn, name, command.price)
-            _let_go(turn, name, why)
+                terms = len(command.body["terms"])
+                why = gates.warming(turn, entry, name, command.body["mode"], terms, command.price)
+            _let_go(turn, command, why)
+        elif command.kind == "add_slots":
+            why, is_wanted = slots.why_not_sent(turn, command)
+            if is_wanted:
+                _let_go(turn, command, why)
+            else:
+                turn.move_command(name, "discarded", NO_LONGER_WANTED, of=("pending",))
         else:
-            _let_go(turn, name, gates.sending(turn))
+            _let_go(turn, command, gates.free(turn, command))
 
 
-def _let_go(turn: Turn, name: str, why: str | None) -> None:
+def _let_go(turn: Turn, command: Command, why: str | None) -> None:
     """`why` not."""
+    name = command.command_id
+    if why is None and command.price is not None:
+        gates.spend(turn, name, command.price)
     turn.move_command(name, "running" if why is None else "held", why, of=("pending",))
 
 
@@ -115,29 +141,88 @@ def result(turn: Turn, report: dict[str, Any]) -> str | None:
         return "the command is done already"
     outcome = report["outcome"]
     said = report["message"] or report["code"]
+    if outcome == "refused" and command.kind == "start_warming" and report["code"] in WARMED_ALREADY:
+        outcome = "done"
+        gates.give_back(turn, name)
     if outcome == "again" and _went_another_way(turn, command):
         turn.move_command(name, "discarded", NO_LONGER_WANTED, of=("running", "unknown"))
     elif outcome == "again":
         turn.move_command(name, "pending", said, of=("running", "unknown"))
-    elif outcome == "unknown" and command.kind == "look_up_slot":
+    elif outcome == "unknown" and gates.only_asks(command):
         # A question changes nothing that would be in doubt: it is put again, as the policy says.
         turn.move_command(name, "dead", said, of=UNSETTLED)
     else:
         turn.move_command(name, STATUSES[outcome], said, of=UNSETTLED)
+    if outcome == "refused" and command.kind != "configure_video":
+        refusals.learn(turn, command, report)
     if command.kind == "configure_video":
         _handover_result(turn, command, report)
-        return None
-    if command.kind == "look_up_slot":
+    elif command.kind == "look_up_slot":
         if outcome != "again":
             _slot_result(turn, command, report)
-        return None
-    if command.kind == "start_warming" and outcome in ("refused", "dead", "again"):
+    else:
+        _other_result(turn, command, outcome, report)
+    slots.of_report(turn, command, report)
+    return None
+
+
+def _other_result(turn: Turn, command: Command, outcome: str, report: dict[str, Any]) -> None:
+    name, code = command.command_id, report["code"]
+    said = report["message"] or code
+    if command.price is not None and outcome in ("refused", "dead", "again"):
         gates.give_back(turn, name)
+    if outcome == "again" and code == "PRICE":
+        _price(turn, command, report["data"]["price"])
+        return
+    if outcome == "refused" and code == recovery.INSUFFICIENT_CREDITS and command.price is not None:
+        # It is to be sent again, with another key: TokPortal answers one that it knows with what it said before.
+        turn.move_command(name, "pending", None, of=("dead",))
+        turn.move_command(name, "held", turn.desk.service().no_credits, of=("pending",))
+        return
+    if command.kind == "add_slots" and outcome == "done":
+        slots.added(turn, command, report)
+    if outcome == "refused" and command.kind == "start_warming" and _is_for_people(code):
+        entry = turn.desk.bundle(str(command.bundle_id))
+        if entry is not None:
+            bundle = turn.bundle(entry.bundle_id)
+            bundles.ask_for_review(turn, entry, bundle, f"TokPortal does not warm it: {said}", name, None)
+    if command.kind in reviews.COMMANDS.values() and outcome in ("done", "refused", "dead"):
+        reviews.acted(turn, command, outcome, report)
+        if outcome == "done" and turn.is_ours(str(command.video_id)):
+            videos.consider(turn, str(command.video_id))
+    if command.kind == "read_metrics":
+        # Numbers that could not be read are read another time: that is no trouble.
+        if outcome == "done":
+            metrics.told(turn, command, report)
+        return
+    about = {"bundle_id": command.bundle_id, "video_id": command.video_id}
     if outcome in ("refused", "dead", "unknown"):
         failed = "failed" if outcome != "unknown" else "has an unknown outcome, and is looked up"
-        about = {"bundle_id": command.bundle_id, "video_id": command.video_id}
-        turn.alert("dead_command", f"{command.kind} for {command.bundle_id} {failed}: {said}", once=name, **about)
-    return None
+        text = f"{command.kind} for {command.bundle_id} {failed}: {said}"
+        turn.alert("dead_command", text, once=name, subject=name, cause=(command.kind, report["code"]), **about)
+    elif outcome == "done" and command.status == "unknown":
+        turn.resolve("dead_command", name, f"{command.kind} for {command.bundle_id} is done", once=name, **about)
+
+
+def _is_for_people(code: str | None) -> bool:
+    """Whether the warming was refused for what only people can set right."""
+    return code == "REWARM_NO_ACTIVE_ORDER" or str(code).startswith("ADVANCED_WARMING_")
+
+
+def _price(turn: Turn, command: Command, price: int) -> None:
+    """TokPortal named what the command costs: its price is judged anew."""
+    entry = turn.desk.bundle(str(command.bundle_id))
+    if entry is None:
+        return
+    name = command.command_id
+    turn.reprice(name, price)
+    turn.record(turn.bundle(entry.bundle_id), CommandPriced, command_id=name, price=price)
+    if command.kind == "start_warming":
+        why = gates.warming(turn, entry, name, command.body["mode"], len(command.body["terms"]), price)
+    else:
+        why = gates.slots(turn, entry, name, price, command.body["quantity"])
+    if why is not None:
+        turn.move_command(name, "held", why, of=("pending",))
 
 
 def _handover_result(turn: Turn, command: Command, report: dict[str, Any]) -> None:
@@ -154,8 +239,12 @@ def _handover_result(turn: Turn, command: Command, report: dict[str, Any]) -> No
         _taken(turn, video, plan, leg, command, report)
     elif outcome == "unknown":
         text = f"nobody knows whether TokPortal took video {video.video_id}; it is looked up: {said}"
-        turn.alert("dead_command", text, once=command.command_id, **about)
+        name = command.command_id
+        turn.alert("dead_command", text, once=name, subject=name, cause=(command.kind, report["code"]), **about)
     else:
+        is_refused = outcome == "refused" and report["code"] is not None
+        # What comes of no refusal, or of one without a reason, is judged by its day alone.
+        why = {"details": report["data"].get("details") or {}} if is_refused else {}
         if leg.sent == command.command_id:
             turn.record(
                 video,
@@ -165,11 +254,28 @@ def _handover_result(turn: Turn, command: Command, report: dict[str, Any]) -> No
                 bundle_id=leg.bundle_id,
                 command_id=command.command_id,
                 code=report["code"],
+                **why,  # type: ignore[arg-type]
             )
+        if is_refused:
+            slots.of_report(turn, command, report)
+            refusals.learn(turn, command, report)
+            videos.consider(turn, video.video_id)
+            _hand_again(turn, video, leg)
         if outcome != "again":
             text = f"video {video.video_id} was not handed to {leg.bundle_id}: {said}"
-            turn.alert("dead_command", text, once=command.command_id, **about)
+            name = command.command_id
+            turn.alert("dead_command", text, once=name, subject=name, cause=(command.kind, report["code"]), **about)
     videos.consider(turn, video.video_id)
+
+
+def _hand_again(turn: Turn, video: Video, refused: Leg) -> None:
+    """Where the refused attempt stays as it is, it is handed over once more as soon as what it lacked is there."""
+    live = attempts.plan_of(video).live
+    if live is None or live.refusal is None or live.is_with_vendor or live.is_unanswered:
+        return
+    if live.number != refused.number:
+        return
+    attempts.hand(turn, video, not_before=turn.now + AGAIN_AFTER * (len(live.refusals) - 1))
 
 
 def _taken(turn: Turn, video: Video, plan: Plan, leg: Leg, command: Command, report: dict[str, Any]) -> None:
@@ -262,6 +368,9 @@ def settle(turn: Turn, what: str, name: str, reason: str | None) -> str | None:
     if refusal is not None:
         turn.record(subject, CommandRefused, reason=refusal, actor=turn.person, command=f"command.{what}")
         return refusal
+    if command.status in ("dead", "unknown"):
+        text = f"{command.kind} for {command.bundle_id} is {_PAST[what]}"
+        turn.resolve("dead_command", name, text, bundle_id=command.bundle_id, video_id=command.video_id)
     turn.record(
         subject,
         CommandSettled,
@@ -308,16 +417,27 @@ def _settle(turn: Turn, what: str, command: Command, reason: str | None) -> str 
     if what == "approve":
         if command.price is None:
             return "the command costs nothing: it waits for something else"
-        turn.desk.put("approval", name, ApprovalEntry(name))
+        turn.desk.put("approval", name, ApprovalEntry(name, command.price))
+        credits.may_be_back(turn, f"{turn.person['name']} approved what {command.kind} costs", turn.person)
         entry = turn.desk.bundle(str(command.bundle_id))
-        if entry is not None:
+        if entry is not None and command.kind == "start_warming":
             bundles.changed(turn, [entry.bundle_id])
+        elif command.kind == "add_slots":
+            _judge_slots(turn, command)
         return None
     if _went_another_way(turn, command):
         return "the video went another way since: the command is no longer wanted"
     # Where nobody knows whether TokPortal has it, that is looked up first; see `Command.is_in_doubt`.
     turn.move_command(name, "pending", None, of=(command.status,))
     return None
+
+
+def _judge_slots(turn: Turn, command: Command) -> None:
+    why, is_wanted = slots.why_not_sent(turn, command)
+    if not is_wanted:
+        turn.move_command(command.command_id, "discarded", NO_LONGER_WANTED, of=("held",))
+    else:
+        turn.move_command(command.command_id, "pending" if why is None else "held", why, of=("held",))
 
 
 _PAST = {"retry": "tried again", "discard": "discarded", "approve": "approved"}
@@ -333,9 +453,11 @@ def release(turn: Turn, after: int, country: str | None, platform: str | None) -
             bundles.changed(turn, [str(command.bundle_id)])
         elif _went_another_way(turn, command):
             turn.move_command(command.command_id, "discarded", NO_LONGER_WANTED, of=("held",))
-        elif command.kind == "unschedule_video":
-            if gates.sending(turn) is None:
-                turn.move_command(command.command_id, "pending", None, of=("held",))
+        elif command.kind == "add_slots":
+            _judge_slots(turn, command)
+        elif command.kind not in ("configure_video", "look_up_slot") or gates.changes_nothing(command):
+            why = gates.free(turn, command)
+            turn.move_command(command.command_id, "pending" if why is None else "held", why, of=("held",))
         elif command.video_id is not None:
             videos.consider(turn, command.video_id)
     if len(page) == 200:

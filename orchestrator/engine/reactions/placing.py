@@ -15,6 +15,7 @@ from orchestrator.domain.house import Market as MarketAggregate
 from orchestrator.domain.video import Leg, Plan, Video
 from orchestrator.engine.reactions.attempts import (
     abandon,
+    deadline,
     file,
     hand,
     handover_id,
@@ -26,7 +27,7 @@ from orchestrator.engine.reactions.attempts import (
     wait,
 )
 from orchestrator.engine.turn import Turn
-from orchestrator.policies.placement import Choice, Market, Wish
+from orchestrator.policies.placement import NO_SLOT, Choice, Market, Wish
 
 SLICE = 100
 """Videos that wait, and are placed by one message."""
@@ -39,10 +40,15 @@ def market_of(turn: Turn, place: Place) -> Market:
     """The accounts of a market, as they are judged in this turn."""
     found = turn.markets.get(place)
     if found is None:
-        entries = turn.desk.bundles_at(place)
-        candidates = [turn.desk.candidate(entry, turn.rules.group_of(entry.bundle_id)) for entry in entries]
-        found = turn.markets[place] = Market(*place, candidates, turn.rules, turn.desk.ledger, turn.now)
+        found = turn.markets[place] = new_market(turn, place)
     return found
+
+
+def new_market(turn: Turn, place: Place, *, without_slots: bool = False) -> Market:
+    """The accounts of a market, as they are now; `without_slots`: as if slots did not count."""
+    entries = turn.desk.bundles_at(place)
+    candidates = [turn.desk.candidate(entry, turn.rules.group_of(entry.bundle_id)) for entry in entries]
+    return Market(*place, candidates, turn.rules, turn.desk.ledger, turn.now, without_slots=without_slots)
 
 
 def wish_of(video_id: str, plan: Plan) -> Wish:
@@ -81,6 +87,7 @@ def place(turn: Turn, video: Video, *, prefer: tuple[str, date] | None = None) -
     if choice.bundle_id is None or choice.day is None:
         if plan.end != "waiting" or plan.reason != choice.reason:
             wait(turn, video, choice.reason, None, _candidates(turn, choice, None), is_told=True)
+        _want_slots(turn, plan, choice)
         return choice
     turn.record(
         video,
@@ -120,19 +127,11 @@ def move(
     """Takes the video to another account (only to the bundle `to`, where one is named), else has it wait or gives it
     up. `leg` is the attempt to leave, None for a video that waits."""
     wish = plan.wish
-    policy = turn.rules.at(wish["country"], wish["platform"])
-    rejected = turn.desk.rejected(wish["campaign_id"], wish["ref"])
-    final = None
-    if rejected is not None and not (plan.is_cleared and not plan.legs):
-        final = f"{why}; it goes nowhere else: {rejected}"
-    elif actor is None and plan.legs and not policy.reroute.enabled:
-        final = f"{why}; reroutes are off for {wish['platform']} in {wish['country']}"
-    elif actor is None and len(plan.legs) > policy.reroute.max:
-        final = f"{why}; it was rerouted {len(plan.legs) - 1} times, which is all that the policy allows"
+    final = why_not_moved(turn, plan, actor)
     if final is not None:
         if leg is not None:
             leave(turn, video, plan, leg, why, answers)
-        abandon(turn, video, plan, final, answers)
+        abandon(turn, video, plan, f"{why}; {final}", answers)
         return
     shut = turn.desk.market(wish["country"], wish["platform"]).closed_by
     if shut is not None:
@@ -147,6 +146,7 @@ def move(
         if leg is not None:
             leave(turn, video, plan, leg, why, answers)
         wait(turn, video, f"{why}; {choice.reason}", answers, candidates)
+        _want_slots(turn, plan, choice)
         return
     last = plan.legs[-1].bundle_id if plan.legs else None
     if leg is not None:
@@ -167,14 +167,55 @@ def move(
     _then(turn, video)
 
 
+def why_not_moved(turn: Turn, plan: Plan, actor: dict[str, str] | None = None) -> str | None:
+    """Why the video goes to no other account, whoever has room; what a person (`actor`) orders is bound by less."""
+    wish = plan.wish
+    policy = turn.rules.at(wish["country"], wish["platform"])
+    rejected = turn.desk.rejected(wish["campaign_id"], wish["ref"])
+    if rejected is not None and not (plan.is_cleared and not plan.legs):
+        return f"it goes nowhere else: {rejected}"
+    if actor is None and plan.legs and not policy.reroute.enabled:
+        return f"reroutes are off for {wish['platform']} in {wish['country']}"
+    if actor is None and len(plan.legs) > policy.reroute.max:
+        return f"it was rerouted {len(plan.legs) - 1} times, which is all that the policy allows"
+    return None
+
+
+def moves_elsewhere(turn: Turn, video: Video, plan: Plan, leg: Leg, why: str) -> bool:
+    """Takes the video to another account if one has room for it now; else it stays where it is, for want of a slot
+    there. Whether it moved, or was given up after its deadline."""
+    place = _place(plan)
+    if turn.desk.market(*place).closed_by is None and why_not_moved(turn, plan) is None:
+        choice = choose(turn, video, plan)
+        if choice.bundle_id is not None:
+            move(turn, video, plan, leg, why, None)
+            return True
+    ends = deadline(turn, plan)
+    if ends is not None and turn.now >= ends:
+        text = f"its deadline has passed: {why}"
+        leave(turn, video, plan, leg, text, None)
+        abandon(turn, video, plan, text)
+        return True
+    turn.work("slots", country=place[0], platform=place[1])
+    look_again_tomorrow(turn, place)
+    return False
+
+
+def _want_slots(turn: Turn, plan: Plan, choice: Choice) -> None:
+    """Has slots ordered where a video may wait for nothing else."""
+    if NO_SLOT in choice.counts:
+        country, platform = _place(plan)
+        turn.work("slots", country=country, platform=platform)
+
+
 def _place(plan: Plan) -> Place:
     return plan.wish["country"], plan.wish["platform"]
 
 
-def choose(turn: Turn, video: Video, plan: Plan, *, to: str | None = None) -> Choice:
+def choose(turn: Turn, video: Video, plan: Plan, *, to: str | None = None, market: Market | None = None) -> Choice:
     """The account that a video moves to, and its day there. Nothing is recorded."""
     wish = wish_of(video.video_id, plan)
-    market = market_of(turn, (wish.country, wish.platform))
+    market = market or market_of(turn, (wish.country, wish.platform))
     if not plan.legs and to is None:
         return market.place(wish, keep=OF_A_PLAN)
     policy = turn.rules.at(wish.country, wish.platform)
@@ -245,14 +286,20 @@ def place_again(turn: Turn, video: Video) -> None:
     plan = plan_of(video)
     if turn.policies is None or turn.desk.market(*_place(plan)).closed_by is not None:
         return
-    if plan.end != "waiting" or plan.held is not None or plan.posts:
+    entry = turn.desk.video(video.video_id)
+    leg = plan.live if entry is not None and entry.slotless else None
+    if (plan.end != "waiting" and leg is None) or plan.held is not None or plan.posts:
         return
     campaign = turn.desk.campaign(plan.wish["campaign_id"])
     if campaign is not None and campaign.status == "paused":
         return
     choice = choose(turn, video, plan)
-    if choice.bundle_id is not None:
-        move(turn, video, plan, None, "an account qualifies now", None)
+    if choice.bundle_id is None:
+        _want_slots(turn, plan, choice)
+    elif leg is None or why_not_moved(turn, plan) is None:
+        move(turn, video, plan, leg, "an account qualifies now", None)
+        text, once = f"video {video.video_id} waits no more", f"{video.video_id}:{len(plan.legs)}"
+        turn.resolve("waiting", video.video_id, text, once=once, video_id=video.video_id)
 
 
 def moves_on(turn: Turn, video: Video, plan: Plan, leg: Leg) -> bool:
@@ -269,21 +316,39 @@ def moves_on(turn: Turn, video: Video, plan: Plan, leg: Leg) -> bool:
     earliest = today + lead if leg.tries == 1 else today - timedelta(days=1)
     if date.fromisoformat(leg.target_day) >= earliest:
         return False
-    market = market_of(turn, (wish["country"], wish["platform"]))
-    first = plan.original_day or leg.target_day
-    last_day = max(date.fromisoformat(first), today) + policy.reroute.deadline
-    day = market.next_day(leg.bundle_id, today, last_day)
-    old = handover_id(plan, video.video_id, leg)
-    if day is None:
-        why = f"{leg.target_day} has passed, and {leg.bundle_id} has no room until {last_day}"
+    is_over = f"{leg.target_day} has passed"
+    if not _takes_another_day(turn, video, plan, leg, today, f"{leg.target_day} passed while it had to wait", is_over):
+        why = f"{is_over}, and {leg.bundle_id} has no room until {_last_day(turn, plan, leg)}"
         leave(turn, video, plan, leg, why, None)
         wait(turn, video, why, None, {})
-        return True
-    turn.move_command(old, "discarded", f"{leg.target_day} has passed", of=("pending", "held"))
+    return True
+
+
+def reschedule(turn: Turn, video: Video, plan: Plan, leg: Leg, why: str, first: date | None) -> None:
+    """Gives the attempt another day on its account, not before `first`; where there is none, the video leaves it."""
+    day = first or turn.now.astimezone(turn.rules.at(*_place(plan)).zone(plan.wish["country"])).date()
+    if not _takes_another_day(turn, video, plan, leg, day, why, why):
+        why = f"{why}, and it has no room on another day until {_last_day(turn, plan, leg)}"
+        move(turn, video, plan, leg, why, None)
+
+
+def _last_day(turn: Turn, plan: Plan, leg: Leg) -> date:
+    policy = turn.rules.at(*_place(plan))
+    today = turn.now.astimezone(policy.zone(plan.wish["country"])).date()
+    return max(date.fromisoformat(plan.original_day or leg.target_day), today) + policy.reroute.deadline
+
+
+def _takes_another_day(turn: Turn, video: Video, plan: Plan, leg: Leg, first: date, reason: str, is_over: str) -> bool:
+    """Whether its account has room on a day from `first` on. `is_over`: why the command for the old day is not sent."""
+    day = market_of(turn, _place(plan)).next_day(leg.bundle_id, first, _last_day(turn, plan, leg))
+    if day is None:
+        return False
+    old = handover_id(plan, video.video_id, leg)
+    turn.move_command(old, "discarded", is_over, of=("pending", "held"))
     turn.record(
         video,
         VideoRescheduled,
-        reason=f"{leg.target_day} passed while it had to wait",
+        reason=reason,
         number=leg.number,
         bundle_id=leg.bundle_id,
         target_day=day.isoformat(),

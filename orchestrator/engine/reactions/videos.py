@@ -9,10 +9,11 @@ from typing import Any
 from orchestrator.desk import ContentEntry, content_name, slice_after
 from orchestrator.domain.facts import Key, Note
 from orchestrator.domain.video import Leg, Plan, Video
-from orchestrator.engine.reactions import gates, placing, reviews
+from orchestrator.engine.reactions import gates, metrics, placing, reviews
 from orchestrator.engine.reactions.attempts import (
     abandon,
     ask,
+    deadline,
     file,
     handover_id,
     hold,
@@ -63,17 +64,18 @@ def _act(turn: Turn, video: Video, plan: Plan) -> tuple[bool, datetime | None]:
     """Takes at most one decision. Whether it took one, and otherwise when to look again."""
     video_id = video.video_id
     if plan.posts:
+        metrics.watch(turn, video, plan)
         return _settle_posted(turn, video, plan), reviews.of_video(turn, video, plan)
     if _is_to_be_held(turn, plan):
         hold(turn, video, str(turn.desk.rejected(plan.wish["campaign_id"], plan.wish["ref"])), None, why="stop")
         return True, None
     if plan.end == "waiting":
-        deadline = datetime.fromisoformat(plan.deadline) if plan.deadline is not None else None
-        if deadline is not None and turn.now >= deadline and plan.held is None:
+        ends = datetime.fromisoformat(plan.deadline) if plan.deadline is not None else None
+        if ends is not None and turn.now >= ends and plan.held is None:
             abandon(turn, video, plan, f"its deadline has passed: {plan.reason}")
             return True, None
         # A timer that was set again to its own past would never ring; a release looks at it anyway.
-        return False, deadline if plan.held is None else None
+        return False, ends if plan.held is None else None
     leg = plan.live
     if leg is None:
         return False, None
@@ -93,13 +95,20 @@ def _act(turn: Turn, video: Video, plan: Plan) -> tuple[bool, datetime | None]:
         policy=policy,
         zone=policy.zone(plan.wish["country"]),
         now=turn.now,
+        has_slot=bundle.slots_free != 0,
     )
     if step.is_silence and not turn.is_timer:
         step = recovery.Course(recovery.NOTHING, at=turn.now + recovery.GRACE)
     if step.what == recovery.NOTHING:
         return _gate(turn, video_id, plan, leg), step.at
+    if step.what == recovery.ELSEWHERE:
+        if placing.moves_elsewhere(turn, video, plan, leg, step.why):
+            return True, None
+        return _gate(turn, video_id, plan, leg), deadline(turn, plan)
     if step.what == recovery.RETRY:
         retry(turn, video, leg, step.why, step.answers, not_before=step.at)
+    elif step.what == recovery.RESCHEDULE:
+        placing.reschedule(turn, video, plan, leg, step.why, step.day)
     elif step.what == recovery.MOVE:
         placing.move(turn, video, plan, leg, step.why, step.answers)
     elif step.what == recovery.ASK:
@@ -200,6 +209,9 @@ def _settle_posted(turn: Turn, video: Video, plan: Plan) -> bool:
     if len(bundles) > 1:
         text = f"video {video.video_id} is posted twice: on {' and on '.join(bundles)}"
         turn.alert("double_posted", text, once=video.video_id, video_id=video.video_id)
+    for kind in ("stuck", "missed") if any(leg.asked for leg in plan.legs) else ():
+        text = f"video {video.video_id} is posted on {where}"
+        turn.resolve(kind, video.video_id, text, once=video.video_id, video_id=video.video_id)
     leg = plan.legs[-1] if plan.legs else None
     if leg is None or leg.left or leg.posted is not None or plan.end in ("abandoned", "cancelled"):
         return False

@@ -1,0 +1,1 @@
+"""A small world that a newcomer can watch: five countries, a campaign, and everything that may go wrong in it."""

@@ -1,0 +1,1 @@
+"""What is read at TokPortal, one file for each."""
