@@ -25,7 +25,7 @@ from orchestrator.world import beginning_of, settle
 
 START_WITHIN = 60.0
 STOP_WITHIN = 20.0
-SECRET = "ORCHESTRATOR_SANDBOX_SECRET"  # noqa: S105
+SECRET = "SANDBOX_WEBHOOK_SECRET"  # noqa: S105
 LISTENING = re.compile(r"listening on (http://[^\s]+)")
 
 

@@ -47,6 +47,7 @@ defaults:
   ban:
     breaker: {bans: 3, within: 24h}
   budget: {credits_per_day: 400, approve_above: 60}
+  alerts: {"*": []}  # they are shown on the page, and sent to nobody
 """
 
 MOST_CAMPAIGNS: Final = 5

@@ -37,10 +37,11 @@ _SWEEPS: Final = "sweeps"
 _COOLDOWN: Final = "cooldown "
 
 
-_INSERT: Final = "INSERT INTO quotas (name, tokens, at, closed_until) VALUES (:name, :tokens, :at, :closed_until) ON CONFLICT (name) "
-FIRST: Final = sa.text(_INSERT + "DO NOTHING")
+_ROW: Final = "(name, tokens, at, closed_until) VALUES (:name, :tokens, :at, :closed_until)"
+FIRST: Final = sa.text(f"INSERT INTO quotas {_ROW} ON CONFLICT (name) DO NOTHING")
 WRITE: Final = sa.text(
-    _INSERT + "DO UPDATE SET tokens = excluded.tokens, at = excluded.at, closed_until = excluded.closed_until"
+    f"INSERT INTO quotas {_ROW} ON CONFLICT (name) DO UPDATE "
+    "SET tokens = excluded.tokens, at = excluded.at, closed_until = excluded.closed_until"
 )
 
 

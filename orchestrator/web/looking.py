@@ -190,7 +190,8 @@ def _news(connection: sa.Connection) -> list[Shown]:
             "id": name,
             "bundle_id": words.bundle_of(item),
         }
-        # What is reported once more, as when it is confirmed, is no news.
+        # What is reported once more, as when it is confirmed, is no news: it stands where it was reported first.
+        found.pop((kind, name, shown["text"]), None)
         found[kind, name, shown["text"]] = shown
     return list(found.values())[:NEWS]
 

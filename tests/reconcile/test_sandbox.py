@@ -175,7 +175,7 @@ def test_a_post_is_found_by_the_slot_and_the_review_ends(database: Database) -> 
         service.look()
         row = service.video(slot.id)
         assert (row.state, row.post_url) == ("posted", posted.platform_url)
-        assert row.posted_at == iso(instant_of(posted.posted_at))
+        assert row.posted_at == iso(instant_of(posted.posted_at // 1000 * 1000))
 
 
 def test_failed_deliveries_are_sent_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

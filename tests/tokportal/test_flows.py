@@ -368,6 +368,7 @@ def test_a_review(town: Town) -> None:
     assert town.until_known(command("finalize_video", body)).data["status"] == "finalized"
 
 
+@pytest.mark.parametrize("migrated_url", ["sqlite"], indirect=True)
 def test_the_quota_is_never_exceeded(town: Town) -> None:
     """Ten minutes with more commands than can be sent: TokPortal refuses none, and most of it is used for them."""
     bundle = town.house.active()

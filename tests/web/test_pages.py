@@ -327,3 +327,12 @@ def test_accounts_are_called_by_their_names_in_reasons() -> None:
         "beta takes it from acme, not bdl_123 nor xbdl_1; dot, bax"
     )
     assert words.named("bdl_1", {}) == "bdl_1"
+
+
+@on_sqlite
+def test_what_is_confirmed_is_told_once(house: House) -> None:
+    posted = {"bundle": "bdl_1", "data": {"video_id": "vid_1"}}
+    house.tell(webhook("bundle.created"), webhook("video.posted", 1, **posted), webhook("video.posted", 1, **posted))
+    text = house.client.get("/").text
+    news = text[text.index('<ol class="news">') :]
+    assert news[: news.index("</ol>")].count("vid_1 is posted on bdl_1") == 1

@@ -1,0 +1,12 @@
+"""Projections with versions and rebuilds beside the live ones."""
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass
