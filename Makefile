@@ -10,17 +10,17 @@ COMPILE = .venv-lock/bin/uv pip compile pyproject.toml --quiet --universal --pyt
 	--no-header --no-emit-index-url --no-emit-find-links $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench simulate examples lock clean
+.PHONY: help run test lint bench soak simulate examples lock clean
 .DELETE_ON_ERROR:
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # A .env file counts as set too: the service reads it, and what the environment says would win over it.
-run: $(VENV)/.runtime  ## start the service on http://127.0.0.1:8080 (a sandbox world unless a TokPortal key or a mode is set)
+run: $(VENV)/.runtime  ## start the service on http://127.0.0.1:8080 (a demo in a sandbox, unless a TokPortal key or a mode is set)
 	@if [ -z "$$TOKPORTAL_API_KEY" ] && [ -z "$$ORCHESTRATOR_MODE" ] \
 		&& ! grep -qsE '^[[:space:]]*(export[[:space:]]+)?(TOKPORTAL_API_KEY|ORCHESTRATOR_MODE)[[:space:]]*=[[:space:]]*[^[:space:]]' .env; \
-	then export ORCHESTRATOR_MODE=sandbox; fi; \
+	then export ORCHESTRATOR_MODE=sandbox; exec $(VENV)/bin/orchestrator serve --demo --summary; fi; \
 	exec $(VENV)/bin/orchestrator serve
 
 test: $(VENV)/.dev  ## run the whole suite, on SQLite and on a real PostgreSQL
@@ -34,6 +34,12 @@ lint: $(VENV)/.dev  ## check style, types and the direction of imports
 
 bench: $(VENV)/.dev  ## measure
 	@$(VENV)/bin/python -m bench
+
+# The whole house as real processes, killed again and again: `make soak SOAK="--accounts 300 --weeks 6 --seed 7"`.
+SOAK ?=
+
+soak: $(VENV)/.dev  ## run the service, the sandbox and PostgreSQL together through six weeks of faults
+	@$(VENV)/bin/python -m tests.soak $(SOAK)
 
 # A world of its own for each seed: `make simulate SEEDS=7`, or a range of them.
 SEEDS ?= 0-999

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from orchestrator.database.connection import parse_url
 from orchestrator.secrets import Secret
 from orchestrator.settings import Mode, Settings
+from orchestrator.supervisor import Child
 from orchestrator.webhooks.endpoints import PATH
 
 SANDBOX = "sandbox"
-SECRET = "ORCHESTRATOR_SANDBOX_SECRET"  # noqa: S105
-"""The variable in which the sandbox is told the secret that it signs with. Of its process alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sandbox:
-    """How to start it, and what the gateway is told of it."""
-
-    command: Sequence[str]
-    environment: Mapping[str, str]
+SECRET = "SANDBOX_WEBHOOK_SECRET"  # noqa: S105
+"""The variable in which the sandbox is told the secret that it signs with."""
 
 
 def is_embedded(settings: Settings) -> bool:
@@ -31,7 +22,7 @@ def is_embedded(settings: Settings) -> bool:
     return settings.mode is Mode.SANDBOX and settings.environment.source("TOKPORTAL_BASE_URL") == "default"
 
 
-def embedded(settings: Settings, secret: Secret, port: int, began: datetime | None, *, demo: bool) -> Sandbox:
+def embedded(settings: Settings, secret: Secret, port: int, began: datetime | None, *, demo: bool) -> Child:
     """`secret` signs its webhooks; `port` is where it listens; `began` is the real time at which the world's clock did,
     where that is not the real one."""
     state = state_of(settings)
@@ -43,8 +34,11 @@ def embedded(settings: Settings, secret: Secret, port: int, began: datetime | No
         *("--webhook", _door(settings), "--webhook-secret-env", SECRET),
         "--demo" if demo else "--adopt",
     ]
-    environment = {SECRET: secret.reveal(), "TOKPORTAL_BASE_URL": f"http://127.0.0.1:{port}/api/ext"}
-    return Sandbox(command, environment)
+    return Child(command, {SECRET: secret.reveal()})
+
+
+def base_url(port: int) -> str:
+    return f"http://127.0.0.1:{port}/api/ext"
 
 
 def state_of(settings: Settings) -> Path:

@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -24,13 +24,14 @@ from orchestrator.database import Database, migrate
 from orchestrator.database.migrate import require_head
 from orchestrator.http_protocol import PunctualProtocol
 from orchestrator.journal.group_commit import GroupCommit
-from orchestrator.lookalike import SANDBOX, embedded, is_embedded
-from orchestrator.secrets import Secret, sandbox_secret, stored_secrets
+from orchestrator.lookalike import SANDBOX, base_url, embedded, is_embedded
+from orchestrator.secrets import Secret, sandbox_secret, stored_secrets, stored_version
 from orchestrator.settings import Mode, Settings
-from orchestrator.supervisor import Supervisor
+from orchestrator.supervisor import Child, Supervisor
 from orchestrator.webhooks.door import Admission, Door, Entrance
-from orchestrator.webhooks.endpoints import PATH, load_endpoints
+from orchestrator.webhooks.endpoints import DEFAULT, PATH, Endpoint, load_endpoints
 from orchestrator.webhooks.limits import RateLimit
+from orchestrator.webhooks.renewing import RenewingVerifier
 from orchestrator.webhooks.signature import Verifier
 from orchestrator.worker import JOURNAL, WORKERS, tune_collector
 from orchestrator.world import beginning_of, settle
@@ -75,13 +76,20 @@ def build_door(settings: Settings, journal: GroupCommit, clock: Clock) -> Door:
     for warning in endpoints.warnings:
         logger.warning(warning)
     entrances = {
-        name: Entrance(name, Verifier([secret.reveal() for secret in endpoint.secrets]), endpoint.mode)
+        name: Entrance(name, _verifier(settings, endpoint), endpoint.mode)
         for name, endpoint in endpoints.by_name.items()
     }
     admission = Admission(
         settings.allowed_networks, settings.trusted_proxies, settings.require_https, settings.max_body
     )
     return Door(entrances, journal, clock, admission, RateLimit(settings.rate_limit), _count())
+
+
+def _verifier(settings: Settings, endpoint: Endpoint) -> Verifier | RenewingVerifier:
+    """The default endpoint takes what `webhooks register` stores while the service runs."""
+    if endpoint.name == DEFAULT:
+        return RenewingVerifier(lambda: webhook_secrets(settings), lambda: stored_version(settings.data_dir))
+    return Verifier([secret.reveal() for secret in endpoint.secrets])
 
 
 def _count() -> Callable[[str, str], None]:
@@ -121,13 +129,14 @@ def serve(
         "ORCHESTRATOR_TRUSTED_PROXIES": "",
     }
     group_commit = GroupCommit(_worker(JOURNAL), environment)
-    workers: dict[str, Sequence[str]] = {name: _worker(name) for name in WORKERS}
+    workers: dict[str, Child] = {}
     if is_embedded(settings):
+        port = _free_port()
         began = beginning_of(reads, settings.clock) if settings.clock is not None else None
-        sandbox = embedded(settings, webhook_secrets(settings)[0], _free_port(), began, demo=demo)
-        workers[SANDBOX] = sandbox.command
-        environment |= sandbox.environment
-    supervisor = Supervisor(workers, environment)
+        workers[SANDBOX] = embedded(settings, webhook_secrets(settings)[0], port, began, demo=demo)
+        environment["TOKPORTAL_BASE_URL"] = base_url(port)
+    workers |= {name: Child(_worker(name), environment) for name in WORKERS}
+    supervisor = Supervisor(workers)
     door = build_door(settings, group_commit, clock)
     _brief(reads, settings, clock)
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
 
@@ -16,15 +17,20 @@ STEADY = 30.0
 STOP_WITHIN = 10.0
 
 
+class Child(NamedTuple):
+    """A command line, and what its process finds in its environment besides ours."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+
+
 class Supervisor:
     """Starts each worker as a child process, and again when it ends, with growing pauses.
 
     A child reads its end of our pipe: it leaves when we are gone, however we went.
     """
 
-    def __init__(self, workers: Mapping[str, Sequence[str]], environment: Mapping[str, str]) -> None:
-        """`workers`: the command line of each, by its name."""
-        self._environment = environment
+    def __init__(self, workers: Mapping[str, Child]) -> None:
         self._workers = workers
         self._problems: dict[str, str | None] = dict.fromkeys(workers, "not started yet")
         self._tasks: list[asyncio.Task[None]] = []
@@ -45,11 +51,12 @@ class Supervisor:
         pause = FIRST_PAUSE
         while True:
             started = asyncio.get_running_loop().time()
+            command, environment = self._workers[name]
             process = await asyncio.create_subprocess_exec(
-                *self._workers[name],
+                *command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,  # What a child has to say goes to the log.
-                env={**os.environ, **self._environment},
+                env={**os.environ, **environment},
             )
             self._problems[name] = None
             try:

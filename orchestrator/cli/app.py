@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -69,8 +73,6 @@ def serve(
     summary: Annotated[bool, typer.Option("--summary", help="Show on this terminal how things stand.")] = False,
 ) -> None:
     """Run the whole service: webhooks, engine, read models, API."""
-    from contextlib import ExitStack
-
     from orchestrator import service
 
     settings = load_settings()
@@ -81,6 +83,10 @@ def serve(
     service.webhook_secrets(settings)
     _configure_logs(settings)
     with ExitStack() as beside:
+        if summary and sys.stderr.isatty():
+            log = settings.data_dir / "orchestrator.log"
+            sys.stderr.write(f"Starting. What the service has to say about its work goes to {log}\n")
+            beside.enter_context(_logging_to(log))
 
         def ready() -> None:
             _greet(settings)
@@ -90,6 +96,21 @@ def serve(
                 beside.enter_context(_summary(settings))
 
         service.serve(settings, migrating=not no_migrate, demo=demo, ready=ready)
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Has everything that goes to standard error, ours and that of the processes we start, go to a file: the terminal
+    is for the summary."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    terminal = os.dup(2)
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def _url(settings: Settings) -> str:

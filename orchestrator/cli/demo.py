@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import re
 import sys
@@ -17,7 +16,6 @@ from orchestrator.cli.options import Json
 if TYPE_CHECKING:
     from orchestrator.demo.processes import House
     from orchestrator.demo.report import Report
-    from orchestrator.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -116,46 +114,3 @@ def _named(counts: Any) -> dict[str, int]:
 
 def _counts(counts: Any) -> str:
     return ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
-
-
-def prepare(settings: Settings) -> Settings:
-    """The settings of a service that shows the demo: its clock, and policies under which something happens. What was
-    set by hand stays. The policies are in a file of their own beside the data, and may be changed there.
-
-    Raises `typer.BadParameter` outside of sandbox mode: nothing of the demo may reach a real account.
-    """
-    from orchestrator.clock import Scale
-    from orchestrator.demo.world import POLICIES, clock
-    from orchestrator.settings import Mode
-
-    if settings.mode is not Mode.SANDBOX:
-        raise typer.BadParameter("needs ORCHESTRATOR_MODE=sandbox: no demo runs on a real account", param_hint="--demo")
-    if settings.clock is None:
-        settings = dataclasses.replace(settings, clock=Scale.parse(clock()))
-    if settings.environment.source("ORCHESTRATOR_CONFIG_DIR") == "default":
-        folder = settings.data_dir / "demo"
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "policies.yaml").exists():
-            (folder / "policies.yaml").write_text(POLICIES, encoding="utf-8")
-        settings = dataclasses.replace(settings, config_dir=folder)
-    return settings
-
-
-def begin_beside(settings: Settings) -> None:
-    """Has the demo's campaign begin, and others follow it, while the service runs. Returns at once."""
-    logger.info("the demo's policies are in %s", settings.config_dir / "policies.yaml")
-    Thread(target=_go_on, args=(settings,), name="demo", daemon=True).start()
-
-
-def _go_on(settings: Settings) -> None:
-    from orchestrator.demo.world import DemoError, go_on
-
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    tokens = [token.token.reveal() for token in settings.api_tokens if token.role != "viewer"]
-    if settings.api_tokens and not tokens:
-        logger.warning("the demo's campaign needs an API token of the role operator to begin")
-        return
-    try:
-        go_on(f"http://{host}:{settings.port}", token=tokens[0] if tokens else None)
-    except DemoError as error:
-        logger.warning("the demo does not go on: %s", error)

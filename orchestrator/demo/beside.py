@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from orchestrator.clock import Scale, instant_of
 from orchestrator.database import Database, migrate
 from orchestrator.database.tables import journal
-from orchestrator.demo.world import POLICIES, DemoError, begin, clock
+from orchestrator.demo.world import POLICIES, DemoError, clock, go_on
 from orchestrator.settings import Mode, Role, Settings, SettingsError
 
 logger = logging.getLogger(__name__)
@@ -23,24 +23,28 @@ past by then, and not from the future."""
 
 
 def prepare(settings: Settings) -> Settings:
-    """The settings with the demo's policies, and its time unless one is set. A world that was stopped goes on from
+    """The settings with the demo's clock, and policies under which something happens. What was set by hand stays. The
+    policies are in a file of their own beside the data, and may be changed there. A world that was stopped goes on from
     where it was: it does not age meanwhile.
 
     Raises:
-        SettingsError: the mode is not `sandbox`.
+        SettingsError: the mode is not `sandbox`. Nothing of the demo may reach a real account.
     """
     if settings.mode is not Mode.SANDBOX:
-        raise SettingsError("--demo: it plays in a sandbox world, set ORCHESTRATOR_MODE=sandbox.")
-    folder = settings.data_dir / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "policies.yaml").write_text(POLICIES, encoding="utf-8")
-    scale = settings.clock
-    if scale is None:
+        raise SettingsError("--demo: no demo runs on a real account, set ORCHESTRATOR_MODE=sandbox.")
+    if settings.clock is None:
         scale = Scale.parse(clock())
         stopped = _stopped(settings)
         if stopped is not None:
             scale = replace(scale, epoch=max(scale.epoch, stopped + AFTERWARDS))
-    return replace(settings, config_dir=folder, clock=scale)
+        settings = replace(settings, clock=scale)
+    if settings.environment.source("ORCHESTRATOR_CONFIG_DIR") == "default":
+        folder = settings.data_dir / "demo"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "policies.yaml").exists():
+            (folder / "policies.yaml").write_text(POLICIES, encoding="utf-8")
+        settings = replace(settings, config_dir=folder)
+    return settings
 
 
 def _stopped(settings: Settings) -> datetime | None:
@@ -57,14 +61,18 @@ def _stopped(settings: Settings) -> datetime | None:
 
 
 def begin_beside(settings: Settings, url: str) -> None:
-    """Has the campaign begin as soon as the service at `url` can take it, without waiting for that."""
-    roles = (Role.OPERATOR, Role.ADMIN)
-    token = next((token.token.reveal() for token in settings.api_tokens if token.role in roles), None)
+    """Has the demo's campaign begin as soon as the service at `url` can take it, and others follow it. Returns at
+    once."""
+    logger.info("the demo's policies are in %s", settings.config_dir / "policies.yaml")
+    tokens = [token.token.reveal() for token in settings.api_tokens if token.role is not Role.VIEWER]
+    if settings.api_tokens and not tokens:
+        logger.warning("the demo's campaign needs an API token of the role operator to begin")
+        return
+    Thread(target=_go_on, args=(url, tokens[0] if tokens else None), name="demo", daemon=True).start()
 
-    def run() -> None:
-        try:
-            begin(url, token=token)
-        except DemoError as error:
-            logger.error("%s", error)
 
-    Thread(target=run, name="demo", daemon=True).start()
+def _go_on(url: str, token: str | None) -> None:
+    try:
+        go_on(url, token=token)
+    except DemoError as error:
+        logger.warning("the demo does not go on: %s", error)

@@ -145,9 +145,13 @@ def begin(
 
 def go_on(base_url: str, *, token: str | None = None, every: float = 5.0) -> None:
     """Begins the campaign, and whenever one is over the next, so that there is something to see; returns when there
-    have been enough. Raises `DemoError` as `begin` does."""
-    for number in range(1, MOST_CAMPAIGNS + 1):
-        campaign_id = begin(base_url, number=number, token=token)
+    have been enough. Those that were over before do not count. Raises `DemoError` as `begin` does."""
+    number = 1
+    with _client(base_url, token) as client:
+        while (known := _known(client, name_of(number))) is not None and known["status"] in OVER:
+            number += 1
+    for following in range(number, number + MOST_CAMPAIGNS):
+        campaign_id = begin(base_url, number=following, token=token)
         with _client(base_url, token) as client:
             while _asked(client, "GET", f"/api/campaigns/{campaign_id}")["status"] not in OVER:
                 time.sleep(every)

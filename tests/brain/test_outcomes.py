@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.database.tables import outbox
 from orchestrator.domain.decisions import HandoverRefused, HandoverStarted, SlotAnswered
-from orchestrator.outbox import Outbox
 from tests.brain.stage import Make, Stage, campaign
 
 
@@ -306,7 +306,8 @@ def test_an_alert_that_nobody_got_is_tried_again_whatever_became_of_the_video(ma
     stage.result(command["command_id"], "unknown")
     (alert,) = stage.told()
     with stage.database.write() as connection:
-        Outbox(stage.database).settle_alert(connection, alert["command_id"], "dead", "no route")
+        wanted = outbox.c.command_id == alert["command_id"]
+        connection.execute(outbox.update().where(wanted).values(status="dead", last_error="no route"))
 
     assert stage.order({"command": "command.retry", "command_id": alert["command_id"]}) == ("applied", None)
     assert status(stage, alert["command_id"]) == ("pending", None)
@@ -377,3 +378,31 @@ def test_only_what_came_to_nothing_costs_nothing(make: Make, outcome: str, is_sp
 
     (fourth,) = stage.commands(kind="start_warming", bundle_id="b4")
     assert (fourth["status"] == "held") is is_spent
+
+
+# What comes first.
+
+
+def test_recovery_is_more_urgent_than_what_is_ordinary(make: Make) -> None:
+    stage = make()
+    placed(stage, "b1", "b2")
+    stage.send_all()
+    stage.wait(days=5)
+    (look_up,) = stage.dispatch()
+    stage.article("bundle.ready", "b9", country="FR")
+    stage.result(look_up["command_id"], slot="free")
+
+    urgencies = {(row["kind"], row["bundle_id"]): row["urgency"] for row in stage.commands()}
+    assert urgencies["configure_video", "b1"] == 1
+    assert urgencies["look_up_slot", "b1"] == 0
+    assert urgencies["configure_video", "b2"] == 0
+    assert urgencies["start_warming", "b9"] == 1
+
+
+def test_to_take_a_slot_back_is_urgent(make: Make) -> None:
+    stage = make()
+    video = placed(stage, "b1")
+    stage.send_all()
+    stage.order({"command": "video.cancel", "video_id": video})
+
+    assert [row["urgency"] for row in stage.commands(kind="unschedule_video")] == [0]

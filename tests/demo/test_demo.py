@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import typer
 
-from orchestrator.cli.demo import _duration, prepare
+from orchestrator.cli.demo import _duration
+from orchestrator.database import Database, migrate
 from orchestrator.demo import world
-from orchestrator.settings import Settings
+from orchestrator.demo.beside import AFTERWARDS, prepare
+from orchestrator.journal import Journal, commands
+from orchestrator.settings import Settings, SettingsError
 from tests.blackbox.server import run_cli
 
 
@@ -57,6 +62,22 @@ def test_a_service_with_the_demo_has_its_clock_and_policies(tmp_path: Path) -> N
     assert (prepare(settings(tmp_path)).config_dir / "policies.yaml").read_text() == "version: 1\n"
 
 
+def test_a_world_that_was_stopped_goes_on_from_where_it_was(tmp_path: Path) -> None:
+    """However long that is ago: at this speed it would have aged by sixteen years in a day."""
+    given = settings(tmp_path)
+    url = given.database_url.reveal()
+    (tmp_path / "data").mkdir()
+    migrate(url)
+    last = datetime(2027, 2, 3, 4, 5, tzinfo=UTC)
+    with closing(Database(url, connections=1)) as database, closing(Journal(database)) as journal:
+        received_at = (last - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        order = {"endpoint": "test", "name": "ann", "kind": "person", "received_at": received_at}
+        journal.append([commands.order({"command": "service.pause"}, **order)])
+
+    found = prepare(given).clock
+    assert found is not None and found.epoch == last + AFTERWARDS
+
+
 def test_what_was_set_by_hand_stays(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     given = settings(tmp_path, ORCHESTRATOR_CONFIG_DIR="mine", ORCHESTRATOR_CLOCK="2026-12-01T00:00:00Z@60")
@@ -64,5 +85,5 @@ def test_what_was_set_by_hand_stays(tmp_path: Path) -> None:
 
 
 def test_no_demo_runs_on_a_real_account(tmp_path: Path) -> None:
-    with pytest.raises(typer.BadParameter, match="no demo runs on a real account"):
+    with pytest.raises(SettingsError, match="no demo runs on a real account"):
         prepare(settings(tmp_path, ORCHESTRATOR_MODE="observe"))

@@ -448,3 +448,74 @@ def test_a_part_of_the_wishes_is_that_part_of_all() -> None:
     parts = [wishes(campaign, lambda *_: 4, lambda _: None, at, at + 5) for at in range(0, len(everything) + 5, 5)]
     assert tuple(wish for part in parts for wish in part) == everything
     assert parts[-1] == ()
+
+
+# Slots, and days that are full at TokPortal.
+
+
+def counted(*slots: tuple[str, int], at: datetime = MONDAY) -> Ledger:
+    """A ledger in which TokPortal counted so many free slots of these bundles."""
+    ledger = Ledger()
+    for bundle_id, free in slots:
+        ledger.count_slots(bundle_id, (free, at))
+    return ledger
+
+
+def test_each_video_that_is_placed_takes_a_slot() -> None:
+    wanted = [wish(f"r{n}") for n in range(5)]
+    found = placed([bundle("b1"), bundle("b2")], *wanted, ledger=counted(("b1", 1), ("b2", 2)))
+
+    assert [choice.bundle_id for choice in found] == ["b1", "b2", "b2", None, None]
+    assert found[3].reason == "nobody of 2 qualifies: 2 no free slot"
+    assert verdicts(found[2])["b1"] == "no free slot"
+
+
+def test_where_nobody_counted_there_are_slots() -> None:
+    assert {choice.bundle_id for choice in placed([bundle("b1")], *(wish(f"r{n}") for n in range(9)))} == {"b1"}
+
+
+def test_a_count_covers_what_was_taken_until_then() -> None:
+    ledger = counted(("b1", 3))
+    ledger.take_slot("b1", MONDAY - timedelta(hours=1))
+    ledger.take_slot("b1", MONDAY)
+    assert ledger.slots_left("b1") == 3
+    ledger.take_slot("b1", MONDAY + timedelta(hours=1))
+    ledger.take_slot("b1")
+    assert ledger.slots_left("b1") == 1
+    assert ledger.slots_left("b1", (9, MONDAY + timedelta(hours=2))) == 8
+    for _ in range(4):
+        ledger.take_slot("b1")
+    assert ledger.slots_left("b1") == 0
+    ledger.give_slot("b1", MONDAY + timedelta(hours=1))
+    for _ in range(5):
+        ledger.give_slot("b1")
+    assert ledger.slots_left("b1") == 3
+    ledger.count_slots("b1", None)
+    assert ledger.slots_left("b1") is None
+
+
+def test_a_reroute_passes_over_who_has_no_slot() -> None:
+    ledger = counted(("b2", 1))
+    ledger.take_slot("b2")
+    there = market(bundle("b1"), bundle("b2"), bundle("b3"), ledger=ledger)
+    choice = there.reroute(wish(), excluded={"b1": "failed"}, day=TUESDAY, last_day=TUESDAY)
+
+    assert choice.bundle_id == "b3"
+    assert verdicts(choice)["b2"] == "no free slot"
+
+
+def test_as_if_slots_did_not_count() -> None:
+    candidates = [bundle("b1", slots_free=0)]
+    there = Market("US", "tiktok", candidates, parse(""), counted(("b1", 0)), MONDAY, without_slots=True)
+    assert there.place(wish()).bundle_id == "b1"
+    assert there.shared() == ()
+
+
+def test_no_video_is_planned_for_a_day_that_is_full_at_tokportal() -> None:
+    full = bundle("b1", full_days=frozenset({TUESDAY}))
+    assert market(full).place(wish()).day == date(2026, 11, 25)
+    assert not market(full).has_room("b1", TUESDAY)
+    assert market(full).next_day("b1", TUESDAY, TUESDAY) is None
+    (found,) = placed([full], wish(day=TUESDAY))
+    assert found.reason == "b1 does not qualify: cap reached at TokPortal on 2026-11-24"
+    assert dict(found.counts) == {"cap reached": 1}

@@ -25,6 +25,7 @@ class Told:
     commands: list[Item] = field(default_factory=list)
     wanted: int = 0
     """Videos that the campaigns want."""
+    now: str = "9999"
 
 
 def check(truth: Truth, told: Told) -> list[str]:
@@ -173,9 +174,10 @@ def _compared(account: Account, bundle: Item) -> list[tuple[str, Any, Any]]:
         found += [
             ("closed", account.is_closed, "closed" in bundle["holds"]),
             ("under appeal", account.is_appealed, "suspended" in bundle["holds"]),
-            ("covered", account.is_covered, "uncovered" not in bundle["holds"]),
             ("warmed", account.is_warmed, bundle["warmed"]),
         ]
+        if account.is_covered is not None:
+            found.append(("covered", account.is_covered, "uncovered" not in bundle["holds"]))
         if not account.is_closed:
             found.append(("delivered", account.is_delivered, bundle["state"] not in ("unknown", "created")))
     return found
@@ -185,12 +187,12 @@ def outbox_is_settled(told: Told) -> list[str]:
     """Nothing is on its way any more: a command is over, or held with a reason."""
     problems = []
     for command in told.commands:
-        if command["status"] in ("running", "unknown", "pending") or (
-            command["status"] == "held" and not command["reason"]
-        ):
+        status = command["status"]
+        is_open = status in ("running", "unknown") or (status == "pending" and command["not_before"] <= told.now)
+        if is_open or (status == "held" and not command["reason"]):
             about = f"{command['kind']} {command['command_id']} for {command['bundle_id']} / {command['video_id']}"
             problems.append(
-                f"{about} is {command['status']} after {command['attempts']} attempts: "
+                f"{about} is {status} after {command['attempts']} attempts: "
                 f"{command['last_error'] or command['reason']} (not before {command['not_before']})"
             )
     return problems

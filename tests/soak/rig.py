@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,13 @@ from orchestrator.clock import Scale
 from orchestrator.database import Database, migrate
 from orchestrator.database.tables import videos
 from orchestrator.sandbox.life import open_world
-from orchestrator.simulate.dialect import Dialect
+from orchestrator.sandbox.worldfile import WorldFile
 from orchestrator.world import beginning_of, settle
 from tests.blackbox.server import Server, clean_environment, free_port, wait_for
 from tests.soak import there
 from tests.soak.checks import Told
 from tests.soak.truth import Truth, truth_of
 
-BEGIN = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 POLICIES = """
 defaults:
   warming: {terms: [garden, bread, chess], retries: 2}
@@ -37,21 +36,14 @@ defaults:
 
 
 class Rig:
+    """`world`: what there is at TokPortal; `scale`: how the time of both runs."""
+
     def __init__(
-        self,
-        folder: Path,
-        url: str,
-        *,
-        seed: int,
-        dialect: Dialect,
-        speed: float,
-        accounts: int,
-        countries: int,
-        slots: int,
+        self, folder: Path, url: str, world: WorldFile, scale: Scale, policies: str = POLICIES, **variables: str
     ) -> None:
         self.folder = folder
         self.url = url
-        self.scale = Scale(BEGIN, speed)
+        self.scale = scale
         migrate(url)
         self.database = Database(url, connections=2, name="soak")
         # Both go by one clock: whoever settles the world says when it began.
@@ -67,10 +59,10 @@ class Rig:
             TOKPORTAL_BASE_URL=f"{base_url}/api/ext",
             TOKPORTAL_API_KEY=there.KEY,
             TOKPORTAL_WEBHOOK_SECRET=there.SECRET,
+            **variables,
         )
         self.service.settings["ORCHESTRATOR_PUBLIC_URL"] = self.service.url
-        (folder / "config" / "policies.yaml").write_text(POLICIES)
-        world = there.world_file(seed, dialect, accounts=accounts, countries=countries, slots=slots)
+        (folder / "config" / "policies.yaml").write_text(policies)
         (folder / "world.yaml").write_bytes(msgspec.json.encode(world))
         self.state = folder / "world.db"
         self._sandbox: subprocess.Popen[bytes] | None = None
@@ -141,7 +133,7 @@ class Rig:
         return self.clock.now()
 
     def passed(self, **time: float) -> bool:
-        return self.now >= BEGIN + timedelta(**time)
+        return self.now >= self.scale.epoch + timedelta(**time)
 
     def give(self, kind: str, name: Any, action: str) -> None:
         """An order of a person. One that means nothing (any more) is refused."""

@@ -33,18 +33,32 @@ COUNTRIES: Final = (
     "AU",
     "JP",
 )
-FAULTS: Final = FaultSettings(
-    webhooks=WebhookFaults(lost=0.05, forgotten=0.02, late=0.1, late_by=6 * HOUR, duplicated=0.08, reordered=0.15),
-    rest=[
-        RestFault(share=0.03),
-        RestFault(share=0.01, status=500),
-        RestFault(share=0.01, status=429),
-        RestFault(share=0.03, kind="drop", methods=["write"]),
-        RestFault(share=0.01, kind="drop"),
-        RestFault(share=0.02, kind="late_error", methods=["write"]),
-        RestFault(share=0.003, kind="timeout", methods=["write"], seconds=0.2),
-    ],
-)
+
+
+def _faults(much: float) -> FaultSettings:
+    return FaultSettings(
+        webhooks=WebhookFaults(
+            lost=0.05 * much,
+            forgotten=0.02 * much,
+            late=0.1 * much,
+            late_by=6 * HOUR * much,
+            duplicated=0.08 * much,
+            reordered=0.15 * much,
+        ),
+        rest=[
+            RestFault(share=0.03 * much),
+            RestFault(share=0.01 * much, status=500),
+            RestFault(share=0.01 * much, status=429),
+            RestFault(share=0.03 * much, kind="drop", methods=["write"]),
+            RestFault(share=0.01 * much, kind="drop"),
+            RestFault(share=0.02 * much, kind="late_error", methods=["write"]),
+            RestFault(share=0.003 * much, kind="timeout", methods=["write"], seconds=0.2),
+        ],
+    )
+
+
+FAULTS: Final = _faults(1)
+HARSH: Final = _faults(4)
 NO_FAULTS: Final = FaultSettings()
 STATES: Final = ("warm",) * 14 + ("ready",) * 3 + ("warming", "published", "bought")
 

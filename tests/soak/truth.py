@@ -19,6 +19,7 @@ from orchestrator.sandbox.model import (
     WarmingSession,
 )
 from orchestrator.sandbox.world import World
+from orchestrator.simulate.dialect import Dialect
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Account:
     is_banned: bool = False
     is_closed: bool = False
     is_appealed: bool = False
-    is_covered: bool = True
+    is_covered: bool | None = True
+    """None: this world's webhooks have no word for it, and nobody can know."""
     is_delivered: bool = True
     is_warmed: bool = True
     slots: tuple[int, int] = (0, 0)
@@ -137,13 +139,14 @@ def _account(world: World, bundle: Bundle, now: int) -> Account:
     coverage = None if account is None else world.find(Coverage, account.id)
     bans = [] if account is None else world.bans_of(account.id)
     slots = world.slots_of(bundle)
+    is_mute = world.parameters.webhook_dialect == Dialect.ARTICLE
     return Account(
         bundle.id,
         bundle.saved_account_id,
         is_banned=account is not None and account.banned,
         is_closed=bundle.status in CLOSED_BUNDLES,
         is_appealed=any(ban.status == "appeal_pending" for ban in bans),
-        is_covered=coverage is None or status_of(coverage, now)[1],
+        is_covered=None if is_mute else coverage is None or status_of(coverage, now)[1],
         is_delivered=account is not None and (listing is None or listing.status == "finalized"),
         is_warmed=any(session.status == "completed" for session in sessions),
         slots=(len([slot for slot in slots if slot.status != "cancelled"]), sum(s.status == "pending" for s in slots)),

@@ -202,7 +202,7 @@ class SoakWorld:
             world,
             parameters=file.parameters,
             habits=file.habits,
-            faults=file.faults,
+            faults=self.rng.choice([there.FAULTS, there.HARSH]),
             transport=Door(self),
             real=lambda: self.real,
             monotonic=lambda: self.real,
@@ -437,6 +437,7 @@ class SoakWorld:
                 list_bundles(connection, limit=1_000_000)["items"],
                 [command for command in commands if command["kind"] != ALERT],
                 self.wanted,
+                self.stage.now.isoformat(),
             )
 
     def truth(self) -> Truth:

@@ -38,6 +38,8 @@ def test_a_browser_that_is_not_known_gets_the_form_and_nothing_else(guarded: Hou
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert answer.headers["content-security-policy"].startswith("default-src 'self'")
         assert 'type="password"' in answer.text
+        # What the check of the form's origin depends on.
+        assert '<meta name="referrer" content="same-origin">' in answer.text
         assert "bdl_" not in re.sub(r'name="next" value="[^"]*"', "", answer.text)
         check_problem(guarded.client.get(path))
 

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from orchestrator.clock import RealClock
+from orchestrator.journal.group_commit import JournalUnavailableError
 from orchestrator.secrets import Secret, forget_webhook_secret, store_webhook_secret, stored_secrets, stored_version
+from orchestrator.service import build_door
+from orchestrator.settings import Settings
 from orchestrator.webhooks.renewing import RenewingVerifier
 
 BODY = b"{}"
@@ -76,3 +82,32 @@ def test_without_any_secret_nobody_is_let_in(tmp_path: Path) -> None:
     assert not shelf.takes("") and not shelf.takes("first")
     store_webhook_secret(tmp_path, "wh_1", "first")
     assert shelf.takes("first")
+
+
+def test_the_door_of_a_running_service(tmp_path: Path) -> None:
+    """What is let in meets a journal that is out of order here, and is answered 503."""
+
+    class Closed:
+        async def append(self, *_: object) -> None:
+            raise JournalUnavailableError
+
+    door = build_door(Settings.load({}, tmp_path), Closed(), RealClock())  # type: ignore[arg-type]
+
+    def knock(secret: str) -> int:
+        signature = hmac.new(secret.encode(), BODY, sha256).hexdigest().encode()
+        headers = [(b"x-tokportal-signature", signature)]
+        scope = {"type": "http", "method": "POST", "path": "/webhooks/tokportal", "headers": headers, "scheme": "http"}
+        answers: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": BODY}
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        asyncio.run(door({**scope, "client": ("127.0.0.1", 1)}, receive, send))  # type: ignore[arg-type]
+        return int(answers[0]["status"])
+
+    assert knock("first") == 401
+    store_webhook_secret(tmp_path / "data", "wh_1", "first")
+    assert knock("first") == 503

@@ -1,0 +1,178 @@
+"""The story of a soak: weeks of a world with everything going wrong, then some quiet time, then the reckoning."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from orchestrator.clock import Scale
+from orchestrator.database import Database
+from orchestrator.simulate.dialect import Dialect
+from tests.blackbox.server import wait_for
+from tests.soak import log, there
+from tests.soak.checks import check
+from tests.soak.people import People, campaigns_of, is_over
+from tests.soak.rig import Rig
+
+BEGIN = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+PARTS = 5
+"""Moments at which campaigns are started."""
+RECKONINGS = 6
+"""Times that truth and service are compared, at the most: what happened just before one is still on its way."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    accounts: int = 300
+    countries: int = 12
+    videos: int = 3_000
+    days: float = 42
+    quiet_days: float = 21
+    """At the most: it is over once every video has come to its end."""
+    seed: int = 1
+    speed: float = 3_000
+    dialect: Dialect = Dialect.ARTICLE
+    kill_after: tuple[float, float] = (3, 9)
+    """Real seconds from one start of the service until it is killed."""
+
+
+@dataclass
+class Report:
+    problems: list[str] = field(default_factory=list)
+    summary: str = ""
+
+
+class Soak:
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        url: str,
+        make: Callable[[], Database],
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`make` makes an empty migrated database; `say` tells of the progress."""
+        self._plan = plan
+        self._make = make
+        self._say = say
+        self._rng = random.Random(plan.seed)
+        slots = 6 + 2 * plan.videos // plan.accounts
+        world = there.world_file(plan.seed, plan.dialect, accounts=plan.accounts, countries=plan.countries, slots=slots)
+        self._rig = Rig(folder, url, world, Scale(BEGIN, plan.speed))
+        self._people = People(self._rng, self._give)
+        self._wanted = 0
+        self._kills = 0
+        self._given_up = 0
+        self._problems: list[str] = []
+
+    def run(self) -> Report:
+        began = time.monotonic()
+        rig = self._rig
+        try:
+            rig.start_sandbox()
+            rig.service.start()
+            self._storm()
+            self._quiet()
+            problems = self._reckoning()
+            summary = self._summary(time.monotonic() - began)
+            rig.service.stop()
+        finally:
+            rig.close()
+        with_database = Database(rig.url, connections=4)
+        try:
+            for what in (log.check_log, log.check_journal, log.check_read_models):
+                problems += what(with_database)
+            problems += log.check_replay(with_database, self._make)
+        finally:
+            with_database.close()
+        return Report(self._problems + problems, summary)
+
+    # What happens.
+
+    def _storm(self) -> None:
+        """Until the last day, the service is killed again and again."""
+        plan, rig, rng = self._plan, self._rig, self._rng
+        wait_for(lambda: rig.service.api("/api/bundles", limit=1)["items"], 120, what="the first bundle")
+        while not rig.passed(days=plan.days):
+            until = time.monotonic() + rng.uniform(*plan.kill_after)
+            while time.monotonic() < until and not rig.passed(days=plan.days):
+                self._start_campaigns()
+                if rng.random() < 0.6 and self._people.campaigns:
+                    self._people.act(rig.glance())
+                if rng.random() < 0.03:
+                    rig.admin("POST", "bans", {"country": rng.choice(there.COUNTRIES[: plan.countries]), "count": 2})
+                time.sleep(rng.uniform(0.1, 0.5))
+            rig.service.kill9()
+            self._kills += 1
+            time.sleep(rng.choice([0, 0, 0.5, 2]) * rng.random())
+            rig.service.start()
+            self._say(f"{rig.now:%Y-%m-%d %H:%M} {self._kills} kills; videos {rig.counts()}")
+
+    def _start_campaigns(self) -> None:
+        plan, rig = self._plan, self._rig
+        begun = len(self._people.campaigns) // 2
+        if begun == PARTS or not rig.passed(days=max(0.2, plan.days * begun / (PARTS + 2))):
+            return
+        first, last = rig.now.date() + timedelta(days=1), (BEGIN + timedelta(days=plan.days)).date()
+        sizes = (plan.accounts, plan.countries, plan.videos)
+        for text in campaigns_of(f"part-{begun}", *sizes, PARTS, first, max(first, last)):
+            name, wanted = rig.start_campaign(text)
+            self._people.campaigns.append(name)
+            self._wanted += wanted
+
+    def _give(self, kind: str, name: object, action: str) -> None:
+        self._rig.give(kind, name, action)
+
+    def _quiet(self) -> None:
+        """Nothing goes wrong any more, and people tidy up. What TokPortal neither posts nor gives back is for them to
+        end, in the second half of the time; they must have been told of it."""
+        plan, rig = self._plan, self._rig
+        rig.calm_down()
+        while not rig.passed(days=plan.days + plan.quiet_days):
+            told = rig.told(self._wanted)
+            self._people.tidy(told)
+            left = [video for video in told.videos if not is_over([video])]
+            if not left and rig.passed(days=plan.days + plan.quiet_days / 4):
+                break
+            if rig.passed(days=plan.days + plan.quiet_days / 2) and not self._given_up:
+                alerts = rig.alerts()
+                for video in left:
+                    self._given_up += 1
+                    if video["video_id"] not in alerts:
+                        self._problems.append(f"{video['video_id']} is stuck, and nobody was told: {video}")
+                    self._give("video", video["video_id"], "cancel")
+            self._say(f"{rig.now:%Y-%m-%d %H:%M} quiet; videos {rig.counts()}")
+            time.sleep(max(0.5, 43_200 / plan.speed))
+
+    # What came of it.
+
+    def _reckoning(self) -> list[str]:
+        """Truth and service side by side. The sandbox stands still meanwhile, and goes on between two comparisons."""
+        rig = self._rig
+        problems: list[str] = []
+        for number in range(RECKONINGS):
+            rig.stop_sandbox()
+            wait_for(rig.is_quiet, 60, what="an engine that has nothing to do")
+            told = rig.told(self._wanted)
+            truth = rig.truth()
+            problems = check(truth, told)
+            if not problems:
+                break
+            self._say(f"{len(problems)} differences in comparison {number + 1}, such as: {problems[0]}")
+            rig.start_sandbox()
+            self._people.tidy(told)
+            time.sleep(max(3.0, 86_400 / self._plan.speed))
+        rig.stop_sandbox()
+        return problems
+
+    def _summary(self, seconds: float) -> str:
+        truth = self._rig.truth()
+        return (
+            f"{seconds:.0f} s for {self._rig.now - BEGIN}, {self._kills} kills; of {self._wanted} videos "
+            f"{self._rig.counts()}, {self._given_up} of them given up by people; {truth.requests} requests, "
+            f"{len(truth.effects)} effects, {len(truth.posts)} posts, {len(truth.banned)} bans"
+        )
