@@ -9,11 +9,11 @@ import statistics
 import sys
 from os import cpu_count
 
-from bench import brain, measure
+from bench import brain, hands, measure
 from bench.stage import BACKENDS, Databases, Server, databases
 from orchestrator.worker import tune_collector
 
-PARTS = ("acceptance", "engine", "visibility", "planning", "bans")
+PARTS = ("acceptance", "engine", "visibility", "planning", "bans", "hands")
 
 
 def main() -> None:
@@ -38,6 +38,8 @@ def main() -> None:
             planning(sources, options.rounds)
         if "bans" in parts:
             bans(sources)
+        if "hands" in parts:
+            at_work(sources)
 
 
 def acceptance(sources: dict[str, Databases], rounds: int, webhooks: int) -> None:
@@ -121,6 +123,20 @@ def bans(sources: dict[str, Databases]) -> None:
         seconds = brain.bans(sources[backend].new())
         p50, p99 = seconds[len(seconds) // 2] * 1000, seconds[int(len(seconds) * 0.99)] * 1000
         print(f"{backend:12} p50 {p50:6.0f} ms   p99 {p99:6.0f} ms   of {len(seconds)} bans", flush=True)
+
+
+def at_work(sources: dict[str, Databases]) -> None:
+    print(
+        f"\nFrom a ban to the first moved video on another account at the sandbox, {hands.ACCOUNTS} accounts; and of the "
+        "requests of ten minutes with commands waiting, how many they used"
+    )
+    for backend in BACKENDS:
+        seconds = hands.moves(sources[backend].new())
+        p50, p99 = seconds[len(seconds) // 2] * 1000, seconds[int(len(seconds) * 0.99)] * 1000
+        print(f"{backend:12} p50 {p50:6.0f} ms   p99 {p99:6.0f} ms   of {len(seconds)} bans", flush=True)
+        share = hands.share(sources[backend].new())
+        used = f"{share.used:,.0f} of {share.granted:,.0f} requests ({share.used / share.granted:.0%})"
+        print(f"{backend:12} {used}, {share.refused} refused as too many", flush=True)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def drain(url: str) -> tuple[int, float]:
 def fill(url: str, count: int, *, bundles: int = 1000) -> None:
     """Puts `count` messages into the journal, as the door would, after the policies that ship."""
     database = Database(url, connections=1)
-    brief(database, "observe", CONFIG, RealClock(), {}.get)
+    brief(database, "observe", CONFIG, RealClock(), {}.get, reads=False)
     store = Journal(database)
     start = datetime.now(UTC) - timedelta(milliseconds=count)
     world = World(Dialect.ARTICLE, start=start, bundles=bundles, seed=3)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable
+from contextlib import suppress
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -39,6 +41,20 @@ def choice(kind: type[_Choice]) -> Callable[[str], _Choice]:
         raise ValueError(f"{text!r} is unknown, {advice}")
 
     return parse
+
+
+def key_bytes(text: str) -> bytes:
+    """The 32 bytes of a key, from 64 hex digits or from base64. Nothing of it is shown in errors."""
+    if len(text) == 64:
+        with suppress(ValueError):
+            return bytes.fromhex(text)
+    with suppress(ValueError):
+        found = b64decode(
+            text + "=" * (-len(text) % 4), altchars=b"-_" if {"-", "_"} & set(text) else None, validate=True
+        )
+        if len(found) == 32:
+            return found
+    raise ValueError("the key is unusable, write 32 random bytes as 64 hex digits or as base64 (openssl rand -hex 32)")
 
 
 def one_of(values: list[str]) -> str:

@@ -46,6 +46,8 @@ class BundleEntry(msgspec.Struct, omit_defaults=True):
     slots_free: int | None = None
     """As TokPortal counted them at `slots_at`; None where it never did."""
     slots_at: datetime | None = None
+    slots_code: str | None = None
+    """Why it takes no video, where that is not for want of slots."""
     full_days: tuple[str, ...] = ()
     """Days for which TokPortal takes no further video."""
 
@@ -141,6 +143,8 @@ class ServiceEntry(msgspec.Struct, omit_defaults=True):
     """Whether TokPortal can be read."""
     no_credits: str | None = None
     """Why what costs credits waits: TokPortal said that there are none."""
+    lacked_credits: bool = False
+    """Whether people were told so, and nothing was paid since."""
 
 
 class ContentEntry(msgspec.Struct, omit_defaults=True):

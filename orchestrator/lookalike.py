@@ -19,7 +19,7 @@ SECRET = "SANDBOX_WEBHOOK_SECRET"  # noqa: S105
 
 def is_embedded(settings: Settings) -> bool:
     """Whether this service has a sandbox of its own: not where another one is named by its address."""
-    return settings.mode is Mode.SANDBOX and settings.environment.source("TOKPORTAL_BASE_URL") == "default"
+    return settings.mode is Mode.SANDBOX and settings.names_tokportal
 
 
 def embedded(settings: Settings, secret: Secret, port: int, began: datetime | None, *, demo: bool) -> Child:

@@ -12,9 +12,10 @@ from typing import Protocol
 from orchestrator import alerts, reconcile, tokportal
 from orchestrator.commands import Dispatcher
 from orchestrator.database import Database, Lease, LeaseLostError, is_of_database, told
-from orchestrator.settings import Settings
+from orchestrator.settings import Mode, Settings
 from orchestrator.timers import Ringer
-from orchestrator.world import clock_of
+from orchestrator.tokportal.identity import Identity
+from orchestrator.world import OtherWorldError, clock_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +51,12 @@ class Hand(threading.Thread):
         self._lease = lease
         self._stopping = stopping
         self._stepped_at = time.monotonic()
+        self._refused: OtherWorldError | None = None
 
     def check(self) -> None:
-        """Raises `StuckError`."""
+        """Raises `StuckError`, or `OtherWorldError`."""
+        if self._refused is not None:
+            raise self._refused
         silent = time.monotonic() - self._stepped_at
         if silent > STUCK:
             raise StuckError(f"{self.name} has not come back for {silent:.0f} s")
@@ -71,6 +75,8 @@ class Hand(threading.Thread):
                 failures = 0
             except LeaseLostError as error:
                 logger.warning("%s: stepping back: %s", self.name, error)
+            except OtherWorldError as error:
+                self._refused = error
             except Exception as error:
                 failures += 1
                 self._duty.forget()
@@ -83,6 +89,24 @@ class Hand(threading.Thread):
                 self._stopping.wait(min(LONGEST_BACKOFF, 0.1 * 2**failures) * random.uniform(0.5, 1))
             if not done:
                 self._stopping.wait(TICK)
+        self._duty.close()
+
+
+class Introduced:
+    """A duty that begins when it is known that TokPortal's account is the one which the database belongs to."""
+
+    def __init__(self, duty: Duty, identity: Identity) -> None:
+        self._duty = duty
+        self._identity = identity
+
+    def step(self) -> int:
+        """Raises `OtherWorldError` where it is another one's."""
+        return self._duty.step() if self._identity.is_ours() else 0
+
+    def forget(self) -> None:
+        self._duty.forget()
+
+    def close(self) -> None:
         self._duty.close()
 
 
@@ -100,7 +124,7 @@ class Outside:
             hand.start()
 
     def step(self) -> int:
-        """Raises `StuckError`: the lease is then no longer renewed, and the health says so."""
+        """Raises `StuckError` or `OtherWorldError`: the lease is then no longer renewed, and the health says so."""
         for hand in self._hands:
             hand.check()
         done = self._ringer.step()
@@ -122,14 +146,15 @@ def assemble(settings: Settings, database: Database, lease: Lease, stopping: thr
     """Everything outside, under way already."""
     clock = clock_of(database)
     gateway = tokportal.connect(settings, database, clock)
-    executor = gateway.hands if gateway is not None else None
-    duties: dict[str, Duty] = {
-        "alerts": alerts.build(settings, database, lease),
-        "commands": Dispatcher(database, clock.microseconds, executor, lease, threads=CALLS),
-    }
+    commands = Dispatcher(
+        database, clock.microseconds, None if gateway is None else gateway.hands, lease, threads=CALLS
+    )
+    duties: dict[str, Duty] = {"alerts": alerts.build(settings, database, lease), "commands": commands}
     if gateway is not None:
         duties["reconciliation"] = reconcile.build(
             database, clock, gateway.client, lease=lease, public_url=settings.public_url
         )
+        if settings.mode is not Mode.SANDBOX:
+            duties |= {name: Introduced(duties[name], gateway.identity) for name in ("commands", "reconciliation")}
     hands = [Hand(name, duty, lease, stopping) for name, duty in duties.items()]
     return Outside(Ringer(database, clock.microseconds), lease, hands)

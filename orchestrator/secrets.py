@@ -16,6 +16,7 @@ FOLDER: Final = "secrets"
 
 _WEBHOOK: Final = "webhook"
 _SANDBOX: Final = "sandbox"
+_AUDIT: Final = "audit-key"
 _ENDPOINT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _BYTES: Final = 32
 
@@ -97,6 +98,29 @@ def sandbox_secret(data_dir: Path) -> Secret:
 def known_sandbox_secret(data_dir: Path) -> Secret | None:
     """The secret of the sandbox world that lives in `data_dir`, if one does. Raises OSError."""
     path = data_dir / FOLDER / _SANDBOX
+    return _read(path) if path.is_file() else None
+
+
+def audit_key(data_dir: Path) -> Secret:
+    """The key that signs checkpoints where none is configured: 32 bytes as hex digits, made at the first call and kept
+    in `data_dir/secrets/audit-key`, readable by its owner alone.
+
+    Raises:
+        OSError: the file cannot be read or written.
+        SecretError: the file is blank, which this program never leaves behind.
+    """
+    path = data_dir / FOLDER / _AUDIT
+    if not path.exists():
+        _create(path, secrets.token_hex(_BYTES))
+    secret = _read(path)
+    if secret is None:
+        raise SecretError(f"{path} holds no key: put the one back that was there, or delete it for a new one.")
+    return secret
+
+
+def known_audit_key(data_dir: Path) -> Secret | None:
+    """The key that was made for this data directory, if one was. Raises OSError."""
+    path = data_dir / FOLDER / _AUDIT
     return _read(path) if path.is_file() else None
 
 

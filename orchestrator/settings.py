@@ -96,6 +96,7 @@ class Settings:
         rate_limit: what `orchestrator.webhooks.limits.RateLimit` takes.
         clock: how the time of a sandbox world runs; None: as real time does.
         webhook_secrets: of the default endpoint, as configured. What `orchestrator.secrets` keeps comes on top.
+        audit_key: signs the log's checkpoints; None: the one that `orchestrator.secrets` keeps.
         cwd: the folder that relative paths start at.
         environment: all variables there are, for configuration files that name them as `env:NAME`.
     """
@@ -117,6 +118,7 @@ class Settings:
     tokportal_api_key: Secret | None
     tokportal_base_url: str
     webhook_secrets: tuple[Secret, ...]
+    audit_key: Secret | None
     cwd: Path
     environment: Environment = field(repr=False)
 
@@ -158,6 +160,7 @@ class Settings:
             tokportal_api_key=read("TOKPORTAL_API_KEY", _api_key, None),
             tokportal_base_url=read("TOKPORTAL_BASE_URL", _base_url, _BASE_URL),
             webhook_secrets=read("TOKPORTAL_WEBHOOK_SECRET", split_secrets, ()),
+            audit_key=read("ORCHESTRATOR_AUDIT_KEY", _audit_key, None),
             cwd=cwd,
             environment=environment,
         )
@@ -176,11 +179,15 @@ class Settings:
         return "sandbox" if self.mode is Mode.SANDBOX else "tokportal"
 
     @property
+    def names_tokportal(self) -> bool:
+        """Whether TOKPORTAL_BASE_URL names the real TokPortal, as it does by default."""
+        return urlsplit(self.tokportal_base_url).hostname == urlsplit(_BASE_URL).hostname
+
+    @property
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret among the settings, for whoever has to mask them."""
         found = [*self.webhook_secrets, *(token.token for token in self.api_tokens)]
-        if self.tokportal_api_key is not None:
-            found.append(self.tokportal_api_key)
+        found += [key for key in (self.tokportal_api_key, self.audit_key) if key is not None]
         url = parse_url(self.database_url.reveal())
         for password in (url.password, *url.normalized_query.get("password", ())):
             # One that is a name as well would blank half of every log, and hide nothing.
@@ -228,6 +235,7 @@ class Settings:
             "ORCHESTRATOR_RATE_LIMIT": self.rate_limit,
             "ORCHESTRATOR_CLOCK": self.clock or "real",
             "ORCHESTRATOR_LOG_FORMAT": self.log_format,
+            "ORCHESTRATOR_AUDIT_KEY": self.audit_key,
             "TOKPORTAL_API_KEY": self.tokportal_api_key,
             "TOKPORTAL_BASE_URL": self.tokportal_base_url,
             "TOKPORTAL_WEBHOOK_SECRET": self.webhook_secrets,
@@ -329,6 +337,11 @@ def _api_tokens(text: str) -> tuple[ApiToken, ...]:
             raise ValueError(f"entry {number} has the token of an earlier one, give each its own")
         tokens.append(ApiToken(name, Role(role), Secret(token)))
     return tuple(tokens)
+
+
+def _audit_key(text: str) -> Secret:
+    parsing.key_bytes(text)  # The form is checked here, and the value is kept as it was written.
+    return Secret(text)
 
 
 def _api_key(text: str) -> Secret:

@@ -55,6 +55,12 @@ def beginning_of(database: Database, scale: Scale) -> datetime:
         return datetime.fromisoformat(connection.execute(query).scalar_one())
 
 
+def remembered(database: Database, key: str, value: str) -> str:
+    """What the database remembers under `key`: `value` from now on, if that is nothing yet."""
+    with database.write() as connection:
+        return _remember(connection, key, value)
+
+
 def _beginning(scale: Scale) -> str:
     return f"clock {scale} began"
 

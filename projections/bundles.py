@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,6 @@ import msgspec
 import sqlalchemy as sa
 
 from orchestrator.database import Database
-from orchestrator.database.tables import accounts, bundle_accounts, bundles
 from orchestrator.domain.bundle import Bundle, BundleView, bundle_view, take
 from orchestrator.domain.decisions import Step
 from orchestrator.domain.facts import Note
@@ -20,28 +19,21 @@ from orchestrator.log import Stored, note, recorded_at, step
 from orchestrator.policies.placement import why_not_postable
 from orchestrator.policies.schema import Policies
 from projections import memo, policies
+from projections.copies import LIVE, Tables
 from projections.rows import Changes, Rows
 from projections.tables import Upsert, select_by
 
 NAME = "bundles"
+VERSION = 1
+"""To be raised with every change of what a row says of the same log: the rows are then made anew."""
 CHUNK = 5_000
 ACCOUNTS_KEPT = 20_000
 STEPS = frozenset({"BundlePaused", "BundleResumed", "ReviewRequested", "Reviewed", "SlotsCounted"})
 """Of our own events about a bundle, those that its row depends on."""
 
-JUDGED = [
-    bundles.c[name] for name in ("bundle_id", "country", "platform", "group", "state", "warmed", "postable", "holds")
-]
+JUDGED = ("bundle_id", "country", "platform", "group", "state", "warmed", "postable", "holds")
 
 _json = msgspec.json.Encoder().encode
-_upsert = Upsert(bundles)
-_upsert_account = Upsert(accounts)
-_upsert_link = Upsert(bundle_accounts)
-_judge = (
-    bundles.update()
-    .where(bundles.c.bundle_id == sa.bindparam("judged"))
-    .values(group=sa.bindparam("in_group"), postable=sa.bindparam("is_postable"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +60,18 @@ class Row:
 
 
 class Bundles:
-    """Folds the events of a batch into rows. `prepare` reads and computes, `write` writes what it found."""
+    """Folds the events of a batch into rows. `prepare` reads and computes, `write` writes what it found.
 
-    def __init__(self, database: Database) -> None:
+    The rows are in the `tables` of `database`; the log is there, too, or else in `source`.
+    """
+
+    def __init__(self, database: Database, tables: Tables = LIVE, source: Database | None = None) -> None:
         self._database = database
+        self._source = source or database
+        self._table, self._account_table = tables["bundles"], tables["accounts"]
+        self._link_table = tables["bundle_accounts"]
+        self._upsert, self._upsert_account = Upsert(self._table), Upsert(self._account_table)
+        self._upsert_link = Upsert(self._link_table)
         self._rows: Rows[Row] = Rows()
         self._accounts: dict[str, list[Note]] = {}
         self._policies: Policies | None = None
@@ -128,6 +128,21 @@ class Bundles:
             self._accounts[account] += notes
         self._pending_accounts = [(name, memo.encode(self._accounts[name])) for name in sorted(account_told)]
 
+        in_force, are_new = self._policies_after(page)
+        changes = self._show(touched, account_told, in_force)
+        self._judged = self._judge_all(in_force, changes) if are_new else []
+        return changes
+
+    def refresh(self, names: Iterable[str], in_force: Policies) -> None:
+        """Prepares the rows of these bundles, and of those that have an account with one of them, to be written anew
+        from what is remembered of them."""
+        touched = dict.fromkeys(names)
+        self._load(list(touched))
+        self._pending_accounts, self._pending_links, self._judged = [], [], []
+        self._show(touched, (), in_force)
+
+    def _show(self, touched: dict[str, None], account_told: Iterable[str], in_force: Policies) -> Changes[Standing]:
+        """The rows of the bundles that were touched, and of all for whom that counts."""
         kin = self._kin(touched, account_told)
         if kin:
             for siblings in kin.values():
@@ -141,17 +156,14 @@ class Bundles:
 
         changes: Changes[Standing] = {}
         self._pending = []
-        in_force, are_new = self._policies_after(page)
         for name in sorted(touched):
             row = self._rows[name]
             view = self._view(name, row, kin)
-            policy = in_force.at(view.country, view.platform)
-            postable = why_not_postable(view.state, view.warmed, view.holds, policy) is None
+            postable = is_postable(view, in_force)
             standing = Standing(view.country or "", view.platform or "", view.state, postable)
             changes[name] = row.standing, standing
             row.standing = standing
-            self._pending.append(_values(name, row, view, in_force.group_of(name), postable))
-        self._judged = self._judge_all(in_force, changes) if are_new else []
+            self._pending.append(values_of(name, row, view, in_force.group_of(name), postable))
         return changes
 
     def _policies_after(self, page: Sequence[Stored]) -> tuple[Policies, bool]:
@@ -159,18 +171,19 @@ class Bundles:
         new = policies.last_of(page)
         if new is None and self._policies is not None:
             return self._policies, False
-        self._policies = new or policies.before(self._database, page[0].position)
+        self._policies = new or policies.before(self._source, page[0].position)
         return self._policies, new is not None
 
     def _judge_all(self, in_force: Policies, changes: Changes[Standing]) -> list[dict[str, Any]]:
         """New policies say of every bundle anew in which group it is and whether it is postable. What they change of
         those that no event of the page touched is added to `changes`, and returned as it is to be written."""
-        query = sa.select(*JUDGED).order_by(bundles.c.bundle_id).limit(CHUNK)
+        columns = self._table.c
+        query = sa.select(*(columns[name] for name in JUDGED)).order_by(columns.bundle_id).limit(CHUNK)
         judged: list[dict[str, Any]] = []
         last = ""
         while True:
             with self._database.read() as connection:
-                found = connection.execute(query.where(bundles.c.bundle_id > last)).all()
+                found = connection.execute(query.where(columns.bundle_id > last)).all()
             for row in found:
                 if row.bundle_id in changes:
                     continue
@@ -189,11 +202,16 @@ class Bundles:
             last = found[-1].bundle_id
 
     def write(self, connection: sa.Connection) -> None:
-        _upsert.execute(connection, self._pending)
+        self._upsert.execute(connection, self._pending)
         if self._judged:
-            connection.execute(_judge, self._judged)
-        _upsert_account.execute(connection, self._pending_accounts)
-        _upsert_link.execute(connection, self._pending_links)
+            judge = (
+                self._table.update()
+                .where(self._table.c.bundle_id == sa.bindparam("judged"))
+                .values(group=sa.bindparam("in_group"), postable=sa.bindparam("is_postable"))
+            )
+            connection.execute(judge, self._judged)
+        self._upsert_account.execute(connection, self._pending_accounts)
+        self._upsert_link.execute(connection, self._pending_links)
 
     def trim(self) -> None:
         self._rows.trim()
@@ -211,16 +229,8 @@ class Bundles:
         }
 
     def _view(self, name: str, row: Row, kin: dict[str, set[str]]) -> BundleView:
-        if not row.linked:
-            return bundle_view(row.notes, steps=row.steps)
-        others = [self._rows[other] for other in sorted({o for account in row.linked for o in kin[account]} - {name})]
-        known = row.linked.union(*(other.linked for other in others))
-        return bundle_view(
-            row.notes,
-            {account: self._accounts[account] for account in known},
-            [other.notes for other in others],
-            row.steps,
-        )
+        others = sorted({other for account in row.linked for other in kin[account]} - {name})
+        return view_of(row, [self._rows[other] for other in others], self._accounts)
 
     def _kin(self, touched: Iterable[str], told: Iterable[str]) -> dict[str, set[str]]:
         """By account, the bundles that ever named it: for every account that is touched or has a touched bundle."""
@@ -234,7 +244,7 @@ class Bundles:
         for name in names:
             found[name] = set()
         columns = ["saved_account_id", "bundle_id"]
-        rows = select_by(self._database, bundle_accounts, columns, "saved_account_id", sorted(names))
+        rows = select_by(self._database, self._link_table, columns, "saved_account_id", sorted(names))
         for account, bundle_id in [*rows, *(link for link in self._pending_links if link[0] in names)]:
             found[account].add(bundle_id)
         return found
@@ -243,7 +253,7 @@ class Bundles:
         columns = ["bundle_id", "first_seen", "memo", "country", "platform", "state", "postable"]
         missing = self._rows.missing(names)
         for name, first_seen, packed, country, platform, state, postable in select_by(
-            self._database, bundles, columns, "bundle_id", missing
+            self._database, self._table, columns, "bundle_id", missing
         ):
             notes, steps = memo.decode(packed)
             linked = {n.account for n in notes if n.account is not None}
@@ -254,12 +264,47 @@ class Bundles:
         missing = [name for name in names if name not in self._accounts]
         if not missing:
             return
-        found = dict(select_by(self._database, accounts, ["saved_account_id", "memo"], "saved_account_id", missing))
+        found = dict(
+            select_by(self._database, self._account_table, ["saved_account_id", "memo"], "saved_account_id", missing)
+        )
         for name in missing:
             self._accounts[name] = memo.decode(found[name])[0] if name in found else []
 
 
-def _values(name: str, row: Row, view: BundleView, group: str, postable: bool) -> tuple[Any, ...]:
+def fold(events: Sequence[Stored]) -> Row | None:
+    """What is known of a bundle by its events, the first ones of all; None where there are none."""
+    if not events:
+        return None
+    row = Row(iso(recorded_at(events[0].state)))
+    for event in events:
+        fact = note(event.topic, event.state)
+        if fact is not None:
+            row.notes.append(fact)
+        elif event.topic in STEPS and (taken := step(event.topic, event.state)) is not None:
+            take(row.steps, taken)
+    row.linked = {fact.account for fact in row.notes if fact.account is not None}
+    return row
+
+
+def view_of(row: Row, relatives: Sequence[Row], accounts: Mapping[str, Sequence[Note]]) -> BundleView:
+    """What the bundle is. `relatives`: the other bundles that ever named one of its accounts; `accounts`: the facts of
+    all that any of them named."""
+    known = row.linked.union(*(relative.linked for relative in relatives))
+    return bundle_view(
+        row.notes,
+        {account: accounts[account] for account in known},
+        [relative.notes for relative in relatives],
+        row.steps,
+    )
+
+
+def is_postable(view: BundleView, in_force: Policies) -> bool:
+    policy = in_force.at(view.country, view.platform)
+    return why_not_postable(view.state, view.warmed, view.holds, policy) is None
+
+
+def values_of(name: str, row: Row, view: BundleView, group: str, postable: bool) -> tuple[Any, ...]:
+    """The values of the row's columns."""
     return (
         name,
         view.platform,

@@ -14,12 +14,14 @@ from orchestrator.database.tables import campaigns
 from orchestrator.domain.campaign import STATUS
 from orchestrator.domain.times import iso
 from orchestrator.log import Stored
+from projections.copies import LIVE, Tables
 from projections.tables import Upsert, select_by
 
 NAME = "campaigns"
+VERSION = 1
+"""To be raised with every change of what a row says of the same log: the rows are then made anew."""
 
 _encode = msgspec.json.Encoder().encode
-_upsert = Upsert(campaigns)
 _NAMES = [column.name for column in campaigns.c]
 
 
@@ -35,8 +37,10 @@ _decode = msgspec.json.Decoder(_Event).decode
 class Campaigns:
     """Folds the events of a batch into rows. `prepare` reads and computes, `write` writes what it found."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tables: Tables = LIVE) -> None:
         self._database = database
+        self._table = tables["campaigns"]
+        self._upsert = Upsert(self._table)
         self._pending: list[tuple[Any, ...]] = []
 
     def prepare(self, page: Iterable[Stored]) -> None:
@@ -45,7 +49,7 @@ class Campaigns:
             for event in page
             if event.topic in STATUS
         ]
-        known = select_by(self._database, campaigns, _NAMES, "campaign_id", sorted({name for name, _, _ in told}))
+        known = select_by(self._database, self._table, _NAMES, "campaign_id", sorted({name for name, _, _ in told}))
         rows: dict[str, dict[str, Any]] = {row.campaign_id: dict(row._mapping) for row in known}
         for name, topic, event in told:
             if topic == "CampaignDrafted":
@@ -56,7 +60,7 @@ class Campaigns:
         self._pending = [tuple(row[column] for column in _NAMES) for _, row in sorted(rows.items())]
 
     def write(self, connection: sa.Connection) -> None:
-        _upsert.execute(connection, self._pending)
+        self._upsert.execute(connection, self._pending)
 
 
 def _drafted(name: str, event: _Event) -> dict[str, Any]:

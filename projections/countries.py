@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import sqlalchemy as sa
 
 from orchestrator.database import Database
-from orchestrator.database.tables import countries, videos
+from orchestrator.database.tables import countries, events, videos
 from orchestrator.domain.decisions import BreakerOpened, MarketPaused, MarketResumed
 from orchestrator.log import Stored
 from projections import bundles as bundles_
 from projections import videos as videos_
+from projections.copies import Tables
 from projections.rows import Changes
 from projections.tables import Upsert
 
 NAME = "countries"
+VERSION = 1
+"""To be raised with every change of what a row says of the same log: the rows are then made anew."""
 BUNDLES = "bundles"
 POSTABLE = "postable"
 VIDEOS = "videos"
@@ -100,18 +103,7 @@ class Countries:
 
     def _gates(self, page: Sequence[Stored]) -> dict[Key, int]:
         """The breakers and pauses that the page opened or ended, as changes of their counts, which are 0 or 1."""
-        now: dict[Key, int] = {}
-        for event in page:
-            if event.topic not in GATES:
-                continue
-            told = _decode(event.state).data
-            breaker, pause = (told.country, told.platform, BREAKER, OPEN), (told.country, told.platform, PAUSED, "")
-            if event.topic == BreakerOpened.TOPIC:
-                now[breaker] = 1
-            elif event.topic == MarketPaused.TOPIC:
-                now[pause] = 1
-            else:
-                now[breaker] = now[pause] = 0
+        now = _standing_gates((event.topic, event.state) for event in page if event.topic in GATES)
         if not now:
             return {}
         with self._database.read() as connection:
@@ -123,3 +115,55 @@ class Countries:
         _add.execute(connection, self._pending)
         if any(count < 0 for *_, count in self._pending):
             connection.execute(countries.delete().where(countries.c.count == 0))
+
+
+def _standing_gates(told: Iterable[tuple[str, bytes]]) -> dict[Key, int]:
+    """How the breakers and pauses stand that these events were about, which are in the order of the log."""
+    now: dict[Key, int] = {}
+    for topic, state in told:
+        market = _decode(state).data
+        breaker, pause = (market.country, market.platform, BREAKER, OPEN), (market.country, market.platform, PAUSED, "")
+        if topic == BreakerOpened.TOPIC:
+            now[breaker] = 1
+        elif topic == MarketPaused.TOPIC:
+            now[pause] = 1
+        else:
+            now[breaker] = now[pause] = 0
+    return now
+
+
+def count_anew(log: sa.Connection, rows: sa.Connection, tables: Tables, position: int) -> list[tuple[object, ...]]:
+    """The rows of `countries`, by the log and by the `tables` of bundles and videos that both stand at `position`."""
+    counts: defaultdict[Key, int] = defaultdict(int)
+    bundles, videos = tables["bundles"].c, tables["videos"].c
+    place = [sa.func.coalesce(bundles[name], "") for name in ("country", "platform")]
+    is_postable = sa.func.sum(sa.case((bundles.postable, 1), else_=0))
+    by_state = sa.select(*place, bundles.state, sa.func.count(), is_postable).group_by(*place, bundles.state)
+    for country, platform, state, count, postable in rows.execute(by_state):
+        counts[country, platform, BUNDLES, state] += count
+        counts[country, platform, POSTABLE, ""] += int(postable)
+    wished = [sa.func.coalesce(videos[name], "") for name in ("country", "platform")]
+    where = [
+        sa.case((videos.campaign_id.is_not(None), wish), else_=sa.func.coalesce(of_bundle, ""))
+        for wish, of_bundle in zip(wished, place, strict=True)
+    ]
+    joined = tables["videos"].outerjoin(tables["bundles"], videos.bundle_id == bundles.bundle_id)
+    query = sa.select(*where, videos.state, sa.func.count()).select_from(joined).where(videos.merged_into.is_(None))
+    numbered = [sa.literal_column(str(number)) for number in (1, 2, 3)]
+    for country, platform, state, count in rows.execute(query.group_by(*numbered)):
+        counts[country, platform, VIDEOS, state] += count
+    gates = sa.select(events.c.topic, events.c.state).where(
+        events.c.originator_id > "market:",
+        events.c.originator_id < "market;",
+        events.c.topic.in_(sorted(GATES)),
+        events.c.notification_id <= position,
+    )
+    told = log.execute(gates.order_by(events.c.notification_id)).all()
+    counts |= _standing_gates((topic, bytes(state)) for topic, state in told)
+    return [(*key, count) for key, count in sorted(counts.items()) if count]
+
+
+def replace(connection: sa.Connection, rows: Sequence[Sequence[object]]) -> None:
+    """Puts these rows in the place of all others."""
+    connection.execute(countries.delete())
+    _add.execute(connection, rows)

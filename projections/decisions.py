@@ -9,17 +9,18 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from orchestrator.database.tables import decisions
 from orchestrator.domain.decisions import OURS
 from orchestrator.domain.times import iso
 from orchestrator.log import Stored
+from projections.copies import LIVE, Tables
 from projections.tables import Upsert
 
 NAME = "decisions"
+VERSION = 1
+"""To be raised with every change of what a row says of the same log: the rows are then made anew."""
 
 KINDS = {topic: kind.decision for topic, kind in OURS.items() if kind.decision is not None}
 _encode = msgspec.json.Encoder().encode
-_upsert = Upsert(decisions)
 
 
 class _Decision(msgspec.Struct):
@@ -38,17 +39,19 @@ _decode = msgspec.json.Decoder(_Decision).decode
 class Decisions:
     """One row for each decision. It depends on its event alone, so nothing is kept between pages."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Tables = LIVE) -> None:
+        self._upsert = Upsert(tables["decisions"])
         self._pending: list[tuple[Any, ...]] = []
 
     def prepare(self, page: Iterable[Stored]) -> None:
-        self._pending = [_values(event) for event in page if event.topic in KINDS]
+        self._pending = [values_of(event) for event in page if event.topic in KINDS]
 
     def write(self, connection: sa.Connection) -> None:
-        _upsert.execute(connection, self._pending)
+        self._upsert.execute(connection, self._pending)
 
 
-def _values(event: Stored) -> tuple[Any, ...]:
+def values_of(event: Stored) -> tuple[Any, ...]:
+    """The values of the row's columns."""
     subject, _, name = event.originator_id.partition(":")
     decision = _decode(event.state)
     data = decision.data

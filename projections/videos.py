@@ -11,25 +11,28 @@ import msgspec
 import sqlalchemy as sa
 
 from orchestrator.database import Database
-from orchestrator.database.tables import videos
 from orchestrator.domain.decisions import FactsAdopted, FactsReleased, Step, read_key, read_note
 from orchestrator.domain.facts import Key, Note
 from orchestrator.domain.times import iso
 from orchestrator.domain.video import ENDS, OF_LEGS, Attempt, Video, VideoView, remember, video_view
 from orchestrator.log import Stored, note, step
 from projections import memo
+from projections.carriers import Carriers
+from projections.copies import LIVE, Tables
 from projections.rows import Changes, Rows
 from projections.tables import Upsert, select_by
 
 NAME = "videos"
+VERSION = 1
+"""To be raised with every change of what a row says of the same log: the rows are then made anew."""
 STEPS = frozenset({"VideoRequested", "VideoPlanned", "VideoRerouted", "VideoHeld", "VideoReleased", "Merged"})
 STEPS |= OF_LEGS | ENDS.keys()
 """Of our own events about a video, those that its row depends on."""
 
 Released = frozenset[Key]
+Part = Note | Step | Released
 
 _json = msgspec.json.Encoder().encode
-_upsert = Upsert(videos)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,12 @@ class Row:
 class Videos:
     """Folds the events of a batch into rows. `prepare` reads and computes, `write` writes what it found."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tables: Tables = LIVE) -> None:
         self._database = database
+        self._table = tables["videos"]
+        self._upsert = Upsert(self._table)
         self._rows: Rows[Row] = Rows()
+        self._carriers = Carriers(tables)
         self._pending: list[tuple[Any, ...]] = []
 
     def forget(self) -> None:
@@ -63,24 +69,18 @@ class Videos:
         self._rows.clear()
         self._pending = []
 
-    def prepare(self, page: Iterable[Stored]) -> Changes[Standing]:
+    def prepare(self, page: Sequence[Stored]) -> Changes[Standing]:
+        self._carriers.prepare(page)
         born: set[str] = set()
-        told: defaultdict[str, list[Note | Step | Released]] = defaultdict(list)
+        told: defaultdict[str, list[Part]] = defaultdict(list)
         for event in page:
             kind, _, name = event.originator_id.partition(":")
             if kind != "video":
                 continue
-            fact = note(event.topic, event.state)
-            if fact is not None:
-                told[name].append(fact)
-            elif event.topic == Video.VideoRegistered.TOPIC:
+            if event.topic == Video.VideoRegistered.TOPIC:
                 born.add(name)
-            elif event.topic == FactsAdopted.TOPIC:
-                told[name] += _adopted(event.state)
-            elif event.topic == FactsReleased.TOPIC:
-                told[name].append(_released(event.state))
-            elif event.topic in STEPS and (taken := step(event.topic, event.state)) is not None:
-                told[name].append(taken)
+            elif parts := parts_of(event.topic, event.state):
+                told[name] += parts
         self._load([name for name in told if name not in born])
         changes: Changes[Standing] = {}
         self._pending = []
@@ -89,28 +89,19 @@ class Videos:
                 self._rows[name] = Row()
             row = self._rows[name]
             for part in told.get(name, ()):
-                if isinstance(part, Step):
-                    row.steps.append(part)
-                elif isinstance(part, frozenset):
-                    row.notes = [kept for kept in row.notes if kept.key not in part]
-                else:
-                    remember(row.notes, part)
+                take(row, part)
             view = video_view(row.notes, row.steps)
-            wish = merged = None
-            for taken in row.steps:
-                if taken.name == "VideoRequested":
-                    wish = taken.detail
-                elif taken.name == "Merged":
-                    merged = taken.detail["video_id"]
+            wish, merged = _wish_of(row), _merged_into(row)
             place = (wish["country"], wish["platform"]) if wish is not None else None
             standing = Standing(view.state, view.bundle_id, place) if merged is None else None
             changes[name] = row.standing, standing
             row.standing = standing
-            self._pending.append(_values(name, row, view, wish, merged))
+            self._pending.append(values_of(name, row, view, wish, merged))
         return changes
 
     def write(self, connection: sa.Connection) -> None:
-        _upsert.execute(connection, self._pending)
+        self._upsert.execute(connection, self._pending)
+        self._carriers.write(connection)
 
     def trim(self) -> None:
         self._rows.trim()
@@ -118,7 +109,7 @@ class Videos:
     def _load(self, names: Sequence[str]) -> None:
         columns = ["video_id", "memo", "state", "bundle_id", "campaign_id", "country", "platform", "merged_into"]
         for name, packed, state, bundle_id, campaign_id, country, platform, merged in select_by(
-            self._database, videos, columns, "video_id", self._rows.missing(names)
+            self._database, self._table, columns, "video_id", self._rows.missing(names)
         ):
             place = (country or "", platform or "") if campaign_id is not None else None
             standing = Standing(state, bundle_id, place) if merged is None else None
@@ -153,9 +144,56 @@ def _error_code(view: VideoView, shown: Attempt | None) -> str | None:
     return next((attempt.error["code"] for attempt in newest if attempt.error is not None), None)
 
 
-def _values(
+def parts_of(topic: str, state: bytes) -> Sequence[Part]:
+    """What an event tells of its video."""
+    fact = note(topic, state)
+    if fact is not None:
+        return (fact,)
+    if topic == FactsAdopted.TOPIC:
+        return _adopted(state)
+    if topic == FactsReleased.TOPIC:
+        return (_released(state),)
+    taken = step(topic, state) if topic in STEPS else None
+    return (taken,) if taken is not None else ()
+
+
+def take(row: Row, part: Part) -> None:
+    """Adds to what is known of a video."""
+    if isinstance(part, Step):
+        row.steps.append(part)
+    elif isinstance(part, frozenset):
+        row.notes = [kept for kept in row.notes if kept.key not in part]
+    else:
+        remember(row.notes, part)
+
+
+def _wish_of(row: Row) -> Mapping[str, Any] | None:
+    return next((step.detail for step in reversed(row.steps) if step.name == "VideoRequested"), None)
+
+
+def _merged_into(row: Row) -> str | None:
+    """The video of ours that this stranger turned out to be."""
+    return next((step.detail["video_id"] for step in reversed(row.steps) if step.name == "Merged"), None)
+
+
+def fold(name: str, events: Iterable[Stored]) -> tuple[Any, ...]:
+    """The values of the columns of a video's row, by its events, the first ones of all."""
+    row = Row()
+    for event in events:
+        for part in parts_of(event.topic, event.state):
+            take(row, part)
+    return values_known(name, row)
+
+
+def values_known(name: str, row: Row) -> tuple[Any, ...]:
+    """The values of the columns of a video's row, by all that is known of it."""
+    return values_of(name, row, video_view(row.notes, row.steps), _wish_of(row), _merged_into(row))
+
+
+def values_of(
     name: str, row: Row, view: VideoView, wish: Mapping[str, Any] | None, merged: str | None
 ) -> tuple[Any, ...]:
+    """The values of the row's columns."""
     shown = next((attempt for attempt in view.attempts if attempt.bundle_id == view.bundle_id), None)
     if shown is None and view.attempts:
         shown = view.attempts[-1]

@@ -75,3 +75,9 @@ LIMIT = Parameter(
 )
 CURSOR = Parameter("cursor", "Where to go on: the `next` of the answer before.", {"type": "string", "minLength": 1})
 PAGING = (LIMIT, CURSOR)
+AS_OF = Parameter(
+    "as_of",
+    "Answers as of a moment of the past: a position of the log (all events up to it), or a time (all that was recorded "
+    "until then: as it was known, not as it turned out to be). The answer's `position` is the one that it reflects.",
+    {"type": "string", "minLength": 1},
+)

@@ -29,6 +29,7 @@ def explain(error: Exception) -> str | None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from orchestrator.api.cursors import BadCursor
+    from orchestrator.api.queries.moments import BadMoment
     from orchestrator.cli.giving import RefusedOrderError
     from orchestrator.cli.reading import NotFoundError
     from orchestrator.database.migrate import SchemaError
@@ -62,6 +63,8 @@ def explain(error: Exception) -> str | None:
         return f"the schema cannot be moved there: {error}"
     if isinstance(error, BadCursor):
         return "--cursor is not one that this list gave"
+    if isinstance(error, BadMoment):
+        return f"--as-of: {error}"
     if isinstance(error, SQLAlchemyError):
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         return f"the database cannot be used: {cause}"

@@ -19,6 +19,9 @@ def _checked(reason: str | None) -> str | None:
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs in place of a table.")]
 Limit = Annotated[int, typer.Option(min=1, max=500, help="How many at most.")]
 Cursor = Annotated[str | None, typer.Option(help="Go on where an earlier list ended.")]
+AsOf = Annotated[
+    str | None, typer.Option("--as-of", help="As of a moment of the past: a position of the log, or a time (ISO 8601).")
+]
 Country = Annotated[str | None, typer.Option(help="A country as ISO 3166 alpha-2, such as US.")]
 Platform = Annotated[str | None, typer.Option(help="tiktok or instagram.")]
 Reason = Annotated[str | None, typer.Option(help="Why, for the record.", callback=_checked)]

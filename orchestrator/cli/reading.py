@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from orchestrator.api.queries.moments import Moment
     from orchestrator.database import Database
     from orchestrator.settings import Settings
 
@@ -58,3 +59,14 @@ def found(item: T | None, what: str, name: str) -> T:
     if item is None:
         raise NotFoundError(f"there is no {what} {name!r}")
     return item
+
+
+def moment(as_of: str | None) -> Moment | None:
+    """The moment of the past that is asked for; None for now."""
+    from orchestrator.api.queries.moments import parse_moment
+    from orchestrator.world import clock_of
+
+    if as_of is None:
+        return None
+    with opened() as database:
+        return parse_moment(as_of, clock_of(database).now())

@@ -11,6 +11,7 @@ from orchestrator.cli import show
 from orchestrator.cli.campaigns import id_of
 from orchestrator.cli.giving import give
 from orchestrator.cli.options import (
+    AsOf,
     Country,
     Cursor,
     Json,
@@ -22,7 +23,7 @@ from orchestrator.cli.options import (
     one_of,
     platform_of,
 )
-from orchestrator.cli.reading import found, read
+from orchestrator.cli.reading import found, moment, read
 
 app = typer.Typer(help="Videos on their way to accounts.", no_args_is_help=True)
 
@@ -36,11 +37,13 @@ def list_(
     campaign_id: Annotated[str | None, typer.Option(help="A campaign's id or name.")] = None,
     ref: Annotated[str | None, typer.Option(help="What its campaign calls it.")] = None,
     error_code: str | None = None,
+    as_of: AsOf = None,
     limit: Limit = 50,
     cursor: Cursor = None,
     json: Json = False,
 ) -> None:
     """List videos, all or those with a property."""
+    from orchestrator.api.queries import as_of as past
     from orchestrator.api.queries.videos import list_videos
     from orchestrator.domain.video import STATES
 
@@ -53,7 +56,12 @@ def list_(
         ref=ref,
         error_code=error_code,
     )
-    page = read(lambda c: list_videos(c, **filters, limit=limit, cursor=cursor))
+    at = moment(as_of)
+    paging: dict[str, Any] = {"limit": limit, "cursor": cursor}
+    if at is None:
+        page = read(lambda c: list_videos(c, **filters, **paging))
+    else:
+        page = read(lambda c: past.list_videos(c, at, **filters, **paging))
     rows = [{**item, "place": _place(item), "notes": _notes(item)} for item in page["items"]]
     columns = ("video_id", "ref", "state", "place", "bundle_id", "notes")
     show.page(page if json else {**page, "items": rows}, json, *columns)
@@ -68,11 +76,14 @@ def _notes(item: Mapping[str, Any]) -> list[str]:
 
 
 @app.command("show")
-def show_(video_id: str, json: Json = False) -> None:
+def show_(video_id: str, as_of: AsOf = None, json: Json = False) -> None:
     """Show one video with its attempts."""
+    from orchestrator.api.queries import as_of as past
     from orchestrator.api.queries.videos import video_item
 
-    show.item(found(read(lambda c: video_item(c, video_id)), "video", video_id), json)
+    at = moment(as_of)
+    item = read(lambda c: video_item(c, video_id) if at is None else past.video_item(c, at, video_id))
+    show.item(found(item, "video", video_id), json)
 
 
 @app.command()

@@ -155,12 +155,16 @@ class Dispatcher:
         """What is due next, as far as TokPortal's quota goes: recovery first, which may use more of it."""
         if self._executor is None or room <= 0:
             return []
-        most = {urgent: self._executor.room(0 if urgent else 1) for urgent in (True, False)}
-        if not any(room > 0 for room in most.values()):
+        found = self._outbox.ready(connection, now, room)
+        if not found:
             return []
+        most = {urgent: self._executor.room(0 if urgent else 1) for urgent in (True, False)}
         chosen: list[str] = []
-        for name, urgency in self._outbox.ready(connection, now, room):
-            if len(chosen) < most[urgency == 0]:
+        lanes: set[str] = set()
+        for name, urgency, lane in found:
+            # What goes together takes hardly more of the quota than one alone.
+            if lane in lanes or len(lanes) < most[urgency == 0]:
+                lanes.add(lane)
                 chosen.append(name)
         return chosen
 

@@ -51,8 +51,16 @@ events = sa.Table(
     sa.Column("topic", Name, nullable=False),
     sa.Column("state", sa.LargeBinary, nullable=False),
     sa.UniqueConstraint("originator_id", "originator_version", name="events_originator"),
+    sa.Index(
+        "events_born",
+        "originator_id",
+        "notification_id",
+        postgresql_where=sa.text("originator_version = 1"),
+        sqlite_where=sa.text("originator_version = 1"),
+    ),
 )
-"""The log: every domain event at its position, 1, 2, 3, … without a gap."""
+"""The log: every domain event at its position, 1, 2, 3, … without a gap. `events_born` finds what there was at a
+position, name by name."""
 
 journal = sa.Table(
     "journal",
@@ -121,7 +129,14 @@ projections = sa.Table(
     metadata,
     sa.Column("name", Name, primary_key=True),
     sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default="1"),
+    sa.Column("failed_at", sa.BigInteger),
+    sa.Column("failed_topic", Name),
+    sa.Column("failure", sa.Text),
+    sa.Column("failed_since", sa.Double),
 )
+"""How far each read model has come, and the version of the program's code that made its rows. One that stopped says at
+which position, at what event, why, and since when: seconds since 1970, the database's clock."""
 
 bundles = sa.Table(
     "bundles",
@@ -344,3 +359,80 @@ campaigns = sa.Table(
     sa.Index("campaigns_status", "status", "campaign_id"),
 )
 """Progress by state, country and day is counted over `videos` when it is asked for."""
+
+chain = sa.Table(
+    "chain",
+    metadata,
+    sa.Column("batch", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("kind", Name, nullable=False),
+    sa.Column("first_position", sa.BigInteger, nullable=False),
+    sa.Column("last_position", sa.BigInteger, nullable=False),
+    sa.Column("first_applied", sa.BigInteger, nullable=False),
+    sa.Column("last_applied", sa.BigInteger, nullable=False),
+    sa.Column("tags", sa.LargeBinary, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+)
+"""The hash chain over the log, a row for each commit of the engine, 1, 2, 3, …: see `orchestrator.log.chain`."""
+
+replaced_marks = sa.Table(
+    "replaced_marks",
+    metadata,
+    sa.Column("batch", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("status", Name, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("first_position", sa.BigInteger, nullable=False),
+    sa.Column("events", sa.Integer, nullable=False),
+    sa.Column("claims", sa.SmallInteger, nullable=False),
+    sa.Index("replaced_marks_seq", "seq", "batch", "number"),
+)
+"""What had become of a message before it was applied again in that batch of the chain: `marks` has the newest only."""
+
+checkpoints = sa.Table(
+    "checkpoints",
+    metadata,
+    sa.Column("batch", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("applied", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("key_id", Name, nullable=False),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
+)
+"""Signed statements of what the chain was at a batch: see `orchestrator.audit.checkpoints`."""
+
+programs = sa.Table(
+    "programs",
+    metadata,
+    sa.Column("since", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+)
+"""Which program wrote the log from the position `since` on: its version, and the digest of the code that decides."""
+
+bundle_videos = sa.Table(
+    "bundle_videos",
+    metadata,
+    sa.Column("bundle_id", Name, primary_key=True),
+    sa.Column("video_id", Name, primary_key=True),
+)
+"""Part of the projection `videos`: every video that an event ever named together with the bundle. What a bundle had at
+some moment is among them."""
+
+rebuilds = sa.Table(
+    "rebuilds",
+    metadata,
+    sa.Column("name", Name, primary_key=True),
+    sa.Column("ordered", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("stage", Name, nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("done", sa.BigInteger, nullable=False),
+    sa.Column("total", sa.BigInteger, nullable=False),
+    sa.Column("began_at", sa.Double, nullable=False),
+    sa.Column("changed_at", sa.Double, nullable=False),
+    sa.Column("failure", sa.Text),
+)
+"""The newest rebuild of each read model: up to which position its copy reflects the log, how many events it has read of
+how many. `ordered` is the position of the newest order that was taken up. Seconds since 1970, the database's clock."""

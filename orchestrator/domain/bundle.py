@@ -208,11 +208,12 @@ class Eras:
 @dataclass(frozen=True, slots=True)
 class Slots:
     """How many videos a bundle may have in all (None where only the free ones are known), and how many more, at the
-    moment `at`."""
+    moment `at`. `code`: why it takes none, where that is not for want of slots."""
 
     total: int | None
     free: int
     at: datetime
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +335,7 @@ def _slots(steps: Sequence[Step]) -> Slots | None:
     counted = next((step.detail for step in reversed(steps) if step.name == "SlotsCounted"), None)
     if counted is None:
         return None
-    return Slots(counted["total"], counted["free"], datetime.fromisoformat(counted["at"]))
+    return Slots(counted["total"], counted["free"], datetime.fromisoformat(counted["at"]), counted.get("code"))
 
 
 def _state(since: Mapping[str, Sequence[Note]], remake: Note | None) -> tuple[str, datetime | None]:

@@ -83,7 +83,8 @@ class WarmingRequested(Ours):
 
 class SlotsCounted(Ours):
     """TokPortal told how many slots the bundle has, and how many of them are free. `data`: `total` (None where only the
-    free ones are known), `free`, `at` (when)."""
+    free ones are known), `free`, `at` (when); where it takes no videos although it may have slots, the `code` of the
+    refusal."""
 
     TOPIC = "SlotsCounted"
 

@@ -32,7 +32,7 @@ from orchestrator.journal.inbox import (
     Taken,
 )
 from orchestrator.journal.journal import COMMAND, DISPATCH, FOUND, RESULT, TIMER, WEBHOOK, WORK
-from orchestrator.log import EventLog, EventMapper
+from orchestrator.log import Chain, EventLog, EventMapper
 from orchestrator.outbox import Outbox
 from orchestrator.policies.schema import Policies, parse
 from orchestrator.timers import Timers
@@ -60,6 +60,7 @@ class Batch:
 
     now: datetime
     events: list[StoredEvent] = field(default_factory=list)
+    messages: list[Taken] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     again: list[Mark] = field(default_factory=list)
     follow: Follow = field(default_factory=Follow)
@@ -92,6 +93,7 @@ class Engine:
         self._outbox = Outbox(database)
         self._timers = Timers(database)
         self._log = EventLog(database)
+        self._chain = Chain(database)
         self._mapper = EventMapper()
         self._aggregates = LoadedAggregates(self._log, self._mapper)
         self._desk = Desk(database)
@@ -110,6 +112,7 @@ class Engine:
     def forget(self) -> None:
         """To be called when the lease was lost or a commit failed: the next step starts from what is stored."""
         self._aggregates.forget()
+        self._chain.forget()
         self._desk.clear()
         self._told.clear()
         self._now = None
@@ -117,6 +120,7 @@ class Engine:
     def _undo(self) -> None:
         """Takes back everything that was decided and not committed."""
         self._aggregates.forget()
+        self._chain.forget()
         self._told.clear()
         self._now = None
         if self._desk.loaded:
@@ -144,6 +148,8 @@ class Engine:
                 raise
 
     def _step(self) -> int:
+        if self._now is None and self._chain_backlog():
+            return self._max_batch
         with self._database.read() as connection:
             taken = self._inbox.take(connection, self._max_batch)
         if not taken:
@@ -166,6 +172,19 @@ class Engine:
         self._take_alone(taken[index])
         return self._max_batch
 
+    def _chain_backlog(self) -> bool:
+        """Chains a part of what an earlier version wrote without; whether there was any."""
+        with self._database.read() as connection:
+            end = self._log.head(connection), self._inbox.last_applied(connection)
+            if not self._chain.is_behind(connection, *end):
+                return False
+        with self._database.write() as connection:
+            if self._lease is not None:
+                self._lease.fence(connection)
+            link = self._chain.catch_up(connection)
+        logger.info("the log is being chained", extra={"position": link.last_position, "head": end[0]})
+        return True
+
     def _take_alone(self, message: Taken) -> None:
         try:
             self._take([message])
@@ -173,7 +192,7 @@ class Engine:
             self._undo()
             reason = _printable(f"the program could not apply it: {error}"[:500])
             logger.error("message %s is quarantined: %s", message.message_id, reason)
-            batch = Batch(self._load_state())
+            batch = Batch(self._load_state(), messages=[message])
             batch.marks.append(_mark(message, QUARANTINED, reason, self._first_position, 0))
             self._commit(batch)
 
@@ -215,6 +234,7 @@ class Engine:
                     raise  # It is the database's, not the message's.
                 except Exception as error:
                     raise PoisonError(index, error) from error
+                batch.messages.append(message)
                 batch.marks.append(mark)
                 known.statuses[message.message_id] = mark.status
         return batch
@@ -335,6 +355,9 @@ class Engine:
             if first != self._first_position:
                 raise IntegrityError("the log has grown since this batch was decided")
             self._inbox.mark(connection, batch.marks, self._applied + 1)
+            self._chain.append(
+                connection, batch.messages, batch.marks, batch.again, batch.events, first, self._applied + 1
+            )
             for mark in batch.again:
                 self._inbox.remark(connection, mark)
             self._outbox.add(connection, list(follow.commands.values()))

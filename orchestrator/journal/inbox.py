@@ -35,11 +35,15 @@ class Taken(NamedTuple):
     body: bytes
     actor: str
     received_at: int
+    id_source: str | None = None
+    digest: str = ""
+    headers: str = "{}"
 
 
 COLUMNS = (
     "journal.seq, journal.message_id, journal.kind, journal.endpoint, journal.mode, journal.dialect, "
-    "journal.event_id, journal.body, journal.actor, journal.received_at"
+    "journal.event_id, journal.body, journal.actor, journal.received_at, journal.id_source, journal.digest, "
+    "journal.headers"
 )
 
 

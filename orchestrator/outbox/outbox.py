@@ -91,6 +91,14 @@ class Move(NamedTuple):
         return self.status == PENDING and self.of in ((DEAD,), (UNKNOWN,))
 
 
+class Ready(NamedTuple):
+    """A command that may be sent. Those of one lane go together, or one after another."""
+
+    command_id: str
+    urgency: int
+    lane: str
+
+
 COLUMNS = (
     "command_id",
     "seq",
@@ -150,6 +158,7 @@ def _ready() -> sa.Select[Any]:
             outbox.c.command_id,
             outbox.c.seq,
             outbox.c.urgency,
+            lane.label("lane"),
             sa.func.row_number().over(partition_by=lane, order_by=order).label("place"),
             sa.func.sum(others).over(partition_by=lane, order_by=order, rows=(None, 0)).label("others"),
         )
@@ -170,7 +179,8 @@ def _ready() -> sa.Select[Any]:
     )
     most = sa.bindparam("most", type_=sa.Integer)
     is_next = sa.or_(due.c.place == 1, sa.and_(due.c.others == 0, due.c.place <= MOST_TOGETHER))
-    return sa.select(due.c.command_id, due.c.urgency).where(is_next).order_by(due.c.urgency, due.c.seq).limit(most)
+    found = sa.select(due.c.command_id, due.c.urgency, due.c.lane).where(is_next)
+    return found.order_by(due.c.urgency, due.c.seq).limit(most)
 
 
 def _is_in_doubt(columns: Any) -> sa.ColumnElement[bool]:
@@ -307,16 +317,15 @@ class Outbox:
 
     # For whoever executes them.
 
-    def ready(self, connection: sa.Connection, now: int, limit: int) -> list[tuple[str, int]]:
-        """The commands to TokPortal that may be sent next, and how urgent each is; the most urgent first, then the
-        oldest.
+    def ready(self, connection: sa.Connection, now: int, limit: int) -> list[Ready]:
+        """The commands to TokPortal that may be sent next; the most urgent first, then the oldest.
 
         Of each bundle it is the first that is due, or the first few where all of them hand over videos, and none while
         something is being executed there or has an unknown outcome: each changes the bundle that the next one finds.
         What is not due yet, or held, holds up no other video. It does hold up what was decided later for its own video
         on the bundle: to unschedule a video is to undo what was said before, not what is said afterwards.
         """
-        return [(row.command_id, row.urgency) for row in connection.execute(READY, {"now": now, "most": limit})]
+        return [Ready(*row) for row in connection.execute(READY, {"now": now, "most": limit})]
 
     def under_way(self, connection: sa.Connection, now: int) -> list[Command]:
         """Commands that the engine has let go, and those with an unknown outcome that are to be looked up now; the

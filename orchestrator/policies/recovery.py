@@ -149,7 +149,9 @@ def _course(
     if refused is not None:
         return refused
     if is_without_slot(leg, has_slot):
-        return Course(ELSEWHERE, f"{leg.bundle_id} has no free slot")
+        is_closed = leg.refusal is not None and leg.refusal.code == INVALID_STATUS
+        why = f"takes no videos now: {INVALID_STATUS}" if is_closed else "has no free slot"
+        return Course(ELSEWHERE, f"{leg.bundle_id} {why}")
     return _in_time(leg, state, warmed, holds, policy, zone, now)
 
 

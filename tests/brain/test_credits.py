@@ -55,6 +55,8 @@ def test_it_is_tried_again_every_hour_with_another_key(make: Make) -> None:
     stage.wait(hours=2)
     stage.send_all()
     assert warmings(stage) == [("done", None), ("done", None)]
+    (over,) = [row["body"] for row in stage.commands(kind="alert") if row["body"].get("subject") == "credits"][1:]
+    assert (over["resolves"], over["text"]) == (True, "TokPortal has credits again")
     assert "credits" not in stage.timers()
 
 

@@ -13,7 +13,7 @@ from orchestrator.domain.decisions import VideoRerouted, VideoRescheduled, Warmi
 from orchestrator.domain.facts import API, Fact
 from orchestrator.domain.times import iso
 from orchestrator.journal.journal import FOUND, LIVE, Message
-from tests.brain.stage import Make, Stage, campaign, microseconds
+from tests.brain.stage import POLICIES, Make, Stage, campaign, microseconds
 
 
 def found(stage: Stage, source: str = "GET /bundles", *facts: dict[str, Any], run: bool = True, **more: Any) -> str:
@@ -404,14 +404,18 @@ def test_a_post_on_an_account_that_the_video_was_taken_from_counts(make: Make) -
 
 
 def test_a_slot_shows_the_last_try_until_tokportal_has_taken_the_new_one(make: Make) -> None:
-    stage = make()
+    stage = make(policies=f"{POLICIES}  failure: {{codes: {{'*': retry}}, backoff: [1m]}}\n")
     (video,) = handed(stage, "b1")
     stage.article("video.post_failed", "b1", video_id="tp_1", error_code="network_error", retry={"will_retry": False})
-    assert stage.order({"command": "video.retry", "video_id": video, "reason": None})[0] in ("applied", "refused")
     stage.now += timedelta(minutes=10)
     before = stage.video(video)
+    assert [(leg.tries, leg.state) for leg in before.attempts] == [(2, "planned")]
     found(stage, "…", slot("UploadCompleted", video))
     assert stage.video(video) == before
+    stage.send_all()
+    stage.now += timedelta(minutes=10)
+    found(stage, "…", slot("UploadCompleted", video))
+    assert [(leg.tries, leg.state) for leg in stage.video(video).attempts] == [(2, "uploaded")]
 
 
 def test_a_handover_that_nobody_answered_is_seen_in_the_slot(make: Make) -> None:

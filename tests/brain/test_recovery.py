@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -419,3 +419,29 @@ def test_every_attempt_that_is_left_says_so(make: Make) -> None:
     failed(stage, video)
     (left,) = stage.events(AttemptCancelled)
     assert (left.data["number"], left.data["bundle_id"], left.reason) == (1, "b1", "network_error")
+
+
+def test_a_post_that_is_found_was_posted_when_tokportal_says(make: Make) -> None:
+    stage = make()
+    video = placed(stage, "b1", "b2")
+    stage.send_all()
+    stage.wait(days=5)
+    (look_up,) = stage.dispatch()
+    stage.result(look_up["command_id"], slot="posted", url="https://t.example/1", posted_at="2026-11-24T20:00:00Z")
+
+    assert stage.video(video).posted_at == datetime(2026, 11, 24, 20, tzinfo=UTC)
+
+
+def test_a_post_that_is_found_without_its_time_has_that_of_the_webhook_once_it_comes(make: Make) -> None:
+    stage = make()
+    video = placed(stage, "b1", "b2")
+    stage.send_all()
+    stage.wait(days=5)
+    (look_up,) = stage.dispatch()
+    stage.result(look_up["command_id"], slot="posted", url="https://t.example/1", posted_at="soon")
+    assert stage.video(video).posted_at == stage.now
+    told = datetime(2026, 11, 25, 8, tzinfo=UTC)
+    stage.article("video.posted", "b1", video_id=video, at=told, url="https://t.example/1")
+
+    assert stage.video(video).posted_at == told
+    assert stage.video(video).flags == ()

@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.domain.decisions import CommandRefused, ReviewActed, ReviewOrdered
 from orchestrator.domain.facts import VideoPosted
+from orchestrator.domain.times import iso
 from tests.brain.stage import Make, Stage, campaign
 
 URL = "https://t.example/1"
@@ -64,7 +65,7 @@ def test_where_the_answer_says_so_the_post_is_final(make: Make) -> None:
     assert (final.dialect, final.event_id, final.data) == (
         "api",
         command["command_id"],
-        {"url": URL, "review": "final"},
+        {"url": URL, "review": "final", "as_of": iso(stage.now)},
     )
     assert stage.video(video).post_url == URL
     assert stage.video(video).flags == ()

@@ -29,9 +29,10 @@ def count(stage: Stage, bundle: str, total: int | None, free: int, *, then: str 
 
 
 def refuse(stage: Stage, **data: Any) -> None:
-    """The first video that is handed over is refused for want of a slot."""
+    """The first video that is handed over is refused for want of a slot: TokPortal counted."""
     command, *_ = stage.commands(kind="configure_video", status="pending")
     stage._tell("dispatch", {"command_ids": [command["command_id"]]})
+    data = {"slots": {"bundle_id": command["bundle_id"], "total": 3, "free": 0}} | data
     stage.result(command["command_id"], "refused", code="NO_FREE_SLOT", **data)
 
 
@@ -152,7 +153,7 @@ def test_a_video_without_a_slot_moves_to_an_account_of_its_market_that_has_one(m
     assert stage.video(video).bundle_id == "b2"
     (moved,) = stage.events(VideoRerouted)
     assert moved.reason == "b1 has no free slot; b2 takes it on 2026-11-24: least loaded"
-    assert counts(stage) == [(None, 0)]
+    assert counts(stage) == [(3, 0)]
     assert orders(stage) == []
 
 
@@ -278,7 +279,8 @@ def test_only_slots_that_were_not_bought_cost_nothing(make: Make, outcome: str) 
     start(stage, "one", 1)
     start(stage, "two", 1, "[{country: FR, platform: tiktok, bundles: [b2]}]")
     for command in stage.dispatch():
-        stage.result(command["command_id"], "refused", code="NO_FREE_SLOT")
+        slots = {"bundle_id": command["bundle_id"], "total": 1, "free": 0}
+        stage.result(command["command_id"], "refused", code="NO_FREE_SLOT", slots=slots)
     first, second = stage.commands(kind="add_slots")
     stage._tell("dispatch", {"command_ids": [first["command_id"], second["command_id"]]})
     (second,) = stage.commands(command_id=second["command_id"])
@@ -289,6 +291,36 @@ def test_only_slots_that_were_not_bought_cost_nothing(make: Make, outcome: str) 
 
     (second,) = stage.commands(command_id=second["command_id"])
     assert second["status"] == ("held" if outcome == "unknown" else "pending")
+
+
+def test_no_slots_are_bought_where_they_would_not_help(make: Make) -> None:
+    stage = make()
+    stage.warm("b1")
+    (video,) = start(stage, "one", 1)
+    details = {"current_status": "pending_setup"}
+    slots = {"bundle_id": "b1", "total": 5, "free": 4}
+    (command,) = stage.dispatch()
+    stage.result(command["command_id"], "refused", code="BUNDLE_INVALID_STATUS", details=details, slots=slots)
+
+    assert orders(stage) == []
+    (_, again) = stage.commands(kind="configure_video")
+    assert (again["status"], again["reason"]) == ("held", "b1 takes no videos now: BUNDLE_INVALID_STATUS")
+    # The next count says that it takes some again.
+    stage.wait(minutes=1)
+    found = {"source": "GET /bundles/b1/videos", "asked_at": stage.now.isoformat(), "facts": [], "slots": [slots]}
+    stage._tell("found", found)
+    stage.send_all()
+    assert stage.video(video).state == "scheduled"
+
+
+def test_without_a_count_nobody_could_tell_whether_slots_were_bought(make: Make) -> None:
+    stage = make()
+    stage.warm("b1")
+    start(stage, "one", 1)
+    refuse(stage, slots=None)
+
+    assert counts(stage) == [(None, 0)]
+    assert orders(stage) == []
 
 
 # What it costs.
@@ -337,3 +369,25 @@ def test_a_price_within_the_budget_is_sent(make: Make) -> None:
     stage.policies(POLICIES.replace("approve_above: 1000", "approve_above: 20"))
     (command,) = stage.commands(kind="start_warming")
     assert command["status"] == "held"
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ({"started": "already"}, "pending"),
+        ({"started": "terms"}, "pending"),
+        ({"credits_charged": 0}, "pending"),
+        ({"credits_charged": 15}, "held"),
+        ({"started": "rewarmed"}, "held"),
+        ({}, "held"),
+    ],
+)
+def test_what_was_really_charged_is_what_was_spent(make: Make, said: dict[str, Any], status: str) -> None:
+    stage = make(policies=POLICIES.replace("credits_per_day: 1000", "credits_per_day: 15"))
+    stage.article("bundle.ready", "b1")
+    (command,) = stage.dispatch()
+    stage.result(command["command_id"], **said)
+    stage.article("bundle.ready", "b2")
+
+    (second,) = stage.commands(kind="start_warming", bundle_id="b2")
+    assert second["status"] == status

@@ -624,6 +624,21 @@ def test_where_the_quota_has_no_room_nothing_is_let_go_and_recovery_is_last_to_w
     assert house.command["status"] == "done"
 
 
+def test_videos_that_go_together_take_the_room_of_one(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    house.run()
+    monkeypatch.setattr(house.vendor, "room", lambda urgency: 1)
+    bundles = ["bdl_6", "bdl_7"]
+    house.stage.warm(*bundles)
+    targets = f"[{{country: US, platform: tiktok, bundles: [{', '.join(bundles)}]}}]"
+    house.stage.campaign(campaign("many", refs=["one", "two", "three"], targets=targets))
+    house.vendor.calls.clear()
+    house.dispatcher.step()
+    house.stage.run()
+    running = house.stage.commands(status="running")
+    assert len(running) == 3
+    assert len({command["bundle_id"] for command in running}) == 1
+
+
 def test_what_tokportal_turns_away_for_its_limits_is_no_attempt(house: House) -> None:
     house.let_go()
     house.vendor.answers = [TryAgain("429 RATE_LIMIT_EXCEEDED", after=30.0)]

@@ -58,7 +58,7 @@ def change(database: Database, name: str, status: str, *of: str) -> None:
 
 def ready(database: Database, limit: int = 50, now: int = NOW) -> list[str]:
     with database.read() as connection:
-        return [name for name, _ in Outbox(database).ready(connection, now, limit)]
+        return [found.command_id for found in Outbox(database).ready(connection, now, limit)]
 
 
 def under_way(database: Database, now: int = NOW) -> list[str]:

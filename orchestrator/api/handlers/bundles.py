@@ -7,25 +7,31 @@ from starlette.responses import Response
 from orchestrator.api.answers import JsonResponse
 from orchestrator.api.call import Call, not_found
 from orchestrator.api.handlers.filters import COUNTRY, PLATFORM, with_country_code
-from orchestrator.api.operations import PAGING, Answer, Operation, Parameter
+from orchestrator.api.operations import AS_OF, PAGING, Answer, Operation, Parameter
+from orchestrator.api.queries import as_of
 from orchestrator.api.queries.bundles import bundle_item, list_bundles
 from orchestrator.api.queries.histories import bundle_history
 from orchestrator.api.schemas import BUNDLE_STATE, listing, ref
 
 
 async def list_(call: Call) -> Response:
-    return JsonResponse(await call.read(list_bundles, **with_country_code(call.query)))
+    moment, filters = call.as_of, with_country_code(call.without("as_of"))
+    if moment is not None:
+        return JsonResponse(await call.search_past(as_of.list_bundles, moment, filters))
+    return JsonResponse(await call.read(list_bundles, **filters))
 
 
 async def show(call: Call) -> Response:
-    item = await call.read(bundle_item, call.path["id"])
+    moment, bundle_id = call.as_of, call.path["id"]
+    found = call.read(bundle_item, bundle_id) if moment is None else call.read(as_of.bundle_item, moment, bundle_id)
+    item = await found
     if item is None:
         raise not_found("bundle")
     return JsonResponse(item)
 
 
 async def history(call: Call) -> Response:
-    found = await call.read(bundle_history, call.path["id"], **call.query)
+    found = await call.read(bundle_history, call.path["id"], as_of=call.as_of, **call.without("as_of"))
     if found is None:
         raise not_found("bundle")
     return JsonResponse(found)
@@ -44,6 +50,7 @@ OPERATIONS = (
         {200: Answer("A page of bundles.", listing("Bundle"))},
         parameters=(
             *PAGING,
+            AS_OF,
             COUNTRY,
             PLATFORM,
             Parameter("state", "Its state.", BUNDLE_STATE, example="warming"),
@@ -62,6 +69,7 @@ OPERATIONS = (
         "viewer",
         show,
         {200: Answer("The bundle.", ref("Bundle"))},
+        parameters=(AS_OF,),
     ),
     Operation(
         "GET",
@@ -73,6 +81,6 @@ OPERATIONS = (
         "viewer",
         history,
         {200: Answer("A page of facts.", listing("HistoryItem"))},
-        parameters=PAGING,
+        parameters=(*PAGING, AS_OF),
     ),
 )

@@ -12,7 +12,7 @@ from orchestrator.api.answers import JsonResponse
 from orchestrator.api.call import Call, not_found
 from orchestrator.api.giving import append, malformed, message_of, outcome, read_body, refusal
 from orchestrator.api.handlers.filters import COUNTRY, PLATFORM
-from orchestrator.api.operations import PAGING, Answer, Operation, Parameter
+from orchestrator.api.operations import AS_OF, PAGING, Answer, Operation, Parameter
 from orchestrator.api.problems import Problem, unavailable
 from orchestrator.api.queries.campaigns import campaign_entry, campaign_item, list_campaigns
 from orchestrator.api.queries.histories import campaign_history
@@ -57,7 +57,7 @@ async def show(call: Call) -> Response:
 
 
 async def history(call: Call) -> Response:
-    found = await call.read(campaign_history, call.path["id"], **call.query)
+    found = await call.read(campaign_history, call.path["id"], as_of=call.as_of, **call.without("as_of"))
     if found is None:
         raise not_found("campaign")
     return JsonResponse(found)
@@ -272,6 +272,6 @@ OPERATIONS = (
         "viewer",
         history,
         {200: Answer("A page of events.", listing("HistoryItem"))},
-        parameters=PAGING,
+        parameters=(*PAGING, AS_OF),
     ),
 )

@@ -7,8 +7,9 @@ from starlette.responses import Response
 from orchestrator.api.answers import JsonResponse
 from orchestrator.api.call import Call, not_found
 from orchestrator.api.handlers.filters import COUNTRY, PLATFORM, with_country_code
-from orchestrator.api.operations import PAGING, Answer, Operation, Parameter
+from orchestrator.api.operations import AS_OF, PAGING, Answer, Operation, Parameter
 from orchestrator.api.problems import Problem
+from orchestrator.api.queries import as_of
 from orchestrator.api.queries.histories import video_history
 from orchestrator.api.queries.videos import list_videos, video_item
 from orchestrator.api.schemas import VIDEO_STATE, listing, ref
@@ -28,12 +29,20 @@ FILTERS = (
 
 
 async def list_(call: Call) -> Response:
-    return JsonResponse(await call.read(list_videos, **with_country_code(call.query)))
+    moment, filters = call.as_of, with_country_code(call.without("as_of"))
+    if moment is not None:
+        return JsonResponse(await call.search_past(as_of.list_videos, moment, filters))
+    return JsonResponse(await call.read(list_videos, **filters))
 
 
 async def show(call: Call) -> Response:
     video_id, until, wait = call.path["id"], call.query["until"], call.query["wait"]
-    if until:
+    moment = call.as_of
+    if moment is not None and (until or wait is not None):
+        raise Problem("bad-query", "The parameters until and wait are for what is to come: leave them out with as_of.")
+    if moment is not None:
+        item = await call.read(as_of.video_item, moment, video_id)
+    elif until:
         # A video that is not known yet is waited for as well: the news of it may be on its way through the journal.
         item = await call.runtime.head.hold(
             lambda: call.read(video_item, video_id),
@@ -50,7 +59,7 @@ async def show(call: Call) -> Response:
 
 
 async def history(call: Call) -> Response:
-    found = await call.read(video_history, call.path["id"], **call.query)
+    found = await call.read(video_history, call.path["id"], as_of=call.as_of, **call.without("as_of"))
     if found is None:
         raise not_found("video")
     return JsonResponse(found)
@@ -67,7 +76,7 @@ OPERATIONS = (
         "viewer",
         list_,
         {200: Answer("A page of videos.", listing("Video"))},
-        parameters=(*PAGING, *FILTERS),
+        parameters=(*PAGING, AS_OF, *FILTERS),
     ),
     Operation(
         "GET",
@@ -81,6 +90,7 @@ OPERATIONS = (
         show,
         {200: Answer("The video.", ref("Video"))},
         parameters=(
+            AS_OF,
             Parameter(
                 "until",
                 "States to wait for, separated by commas.",
@@ -105,6 +115,6 @@ OPERATIONS = (
         "viewer",
         history,
         {200: Answer("A page of facts.", listing("HistoryItem"))},
-        parameters=PAGING,
+        parameters=(*PAGING, AS_OF),
     ),
 )

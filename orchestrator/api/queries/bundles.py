@@ -46,7 +46,7 @@ def list_bundles(
         rows,
         limit,
         position,
-        lambda row: _item(row, counts[row["bundle_id"]], position),
+        lambda row: item_of(row, counts[row["bundle_id"]], position),
         lambda row: [row["bundle_id"]],
     )
 
@@ -56,7 +56,7 @@ def bundle_item(connection: sa.Connection, bundle_id: str) -> dict[str, Any] | N
     row = connection.execute(sa.select(*SHOWN).where(bundles.c.bundle_id == bundle_id)).mappings().first()
     if row is None:
         return None
-    return _item(row, _video_counts(connection, [bundle_id])[bundle_id], _position(connection))
+    return item_of(row, _video_counts(connection, [bundle_id])[bundle_id], _position(connection))
 
 
 def _position(connection: sa.Connection) -> int:
@@ -83,7 +83,7 @@ def _slots(row: Mapping[Any, Any]) -> dict[str, int] | None:
     return {"total": row["slots_total"], "free": row["slots_free"]}
 
 
-def _item(row: Mapping[Any, Any], video_counts: dict[str, int], position: int) -> dict[str, Any]:
+def item_of(row: Mapping[Any, Any], video_counts: dict[str, int], position: int) -> dict[str, Any]:
     return {
         "bundle_id": row["bundle_id"],
         "platform": row["platform"],

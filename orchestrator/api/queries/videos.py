@@ -55,13 +55,13 @@ def list_videos(
             query = query.where(sa.or_(videos.c[name] == wished, theirs))
     position = _position(connection)
     rows = connection.execute(query).mappings().all()
-    return page("videos", rows, limit, position, lambda row: _item(row, position), lambda row: [row["video_id"]])
+    return page("videos", rows, limit, position, lambda row: item_of(row, position), lambda row: [row["video_id"]])
 
 
 def video_item(connection: sa.Connection, video_id: str) -> dict[str, Any] | None:
     """The video, or None if there is none of this id."""
     row = connection.execute(SHOWN.where(videos.c.video_id == (ours_of(connection, video_id)))).mappings().first()
-    return None if row is None else _item(row, _position(connection))
+    return None if row is None else item_of(row, _position(connection))
 
 
 def ours_of(connection: sa.Connection, video_id: str) -> str | None:
@@ -75,7 +75,7 @@ def _position(connection: sa.Connection) -> int:
     return read_position(connection, "videos", "bundles")
 
 
-def _item(row: Mapping[Any, Any], position: int) -> dict[str, Any]:
+def item_of(row: Mapping[Any, Any], position: int) -> dict[str, Any]:
     return {
         "video_id": row["video_id"],
         "campaign_id": row["campaign_id"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -77,6 +78,7 @@ def _refresh(turn: Turn, bundle_id: str) -> None:
         slots_total=view.slots.total if view.slots is not None else None,
         slots_free=view.slots.free if view.slots is not None else None,
         slots_at=view.slots.at if view.slots is not None else None,
+        slots_code=view.slots.code if view.slots is not None else None,
         full_days=tuple(day for day in view.full_days if day >= yesterday),
     )
     turn.desk.put("bundle", bundle_id, entry)
@@ -101,9 +103,12 @@ def _count_slots(turn: Turn, old: BundleEntry, entry: BundleEntry, left: int | N
         attempts.place_again_soon(turn, entry.place)
 
 
-def count_slots(turn: Turn, bundle_id: str, total: int | None, free: int, at: datetime) -> None:
+def count_slots(
+    turn: Turn, bundle_id: str, total: int | None, free: int, at: datetime, code: str | None = None
+) -> None:
     """TokPortal told how many slots a bundle has, by what it knew at the moment `at`; `total` None: only how many are
-    free. Neither what is older than the last count, nor what changes nothing, is news."""
+    free; `code`: it takes no videos, for this reason. Neither what is older than the last count, nor what changes
+    nothing, is news."""
     entry = turn.desk.bundle(bundle_id)
     at = min(at, turn.now)
     if entry is None or (entry.slots_at is not None and at < entry.slots_at):
@@ -111,10 +116,13 @@ def count_slots(turn: Turn, bundle_id: str, total: int | None, free: int, at: da
     if total is None:
         total = entry.slots_total
     ledger = turn.desk.ledger
-    is_same = (total, free) == (entry.slots_total, entry.slots_free)
+    is_same = (total, free, code) == (entry.slots_total, entry.slots_free, entry.slots_code)
     if is_same and ledger.slots_left(bundle_id) == ledger.slots_left(bundle_id, (free, at)):
         return
-    turn.record(turn.bundle(bundle_id), SlotsCounted, bundle_id=bundle_id, total=total, free=free, at=iso(at))
+    data: dict[str, Any] = {"bundle_id": bundle_id, "total": total, "free": free, "at": iso(at)}
+    if code is not None:
+        data["code"] = code
+    turn.record(turn.bundle(bundle_id), SlotsCounted, **data)
     changed(turn, [bundle_id])
 
 

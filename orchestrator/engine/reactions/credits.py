@@ -27,8 +27,8 @@ def ran_out(turn: Turn, command_id: str, code: str, details: Mapping[str, Any]) 
     lacking = f", {missing} are missing" if type(missing) in (int, float) else ""
     why = f"TokPortal has no credits left{lacking}: what costs credits waits, and is tried again every hour"
     turn.record(turn.service(), CreditsRanOut, reason=why, command_id=command_id, code=code, details=dict(details))
-    turn.desk.put(SERVICE, SERVICE, msgspec.structs.replace(entry, no_credits=why))
-    turn.alert("budget", why, once=f"credits:{turn.now:%Y-%m-%d}")
+    turn.desk.put(SERVICE, SERVICE, msgspec.structs.replace(entry, no_credits=why, lacked_credits=True))
+    turn.alert("budget", why, once=f"credits:{turn.now:%Y-%m-%d}", subject="credits", cause=("credits",))
 
 
 def may_be_back(turn: Turn, why: str, actor: dict[str, str] | None = None) -> bool:
@@ -41,3 +41,11 @@ def may_be_back(turn: Turn, why: str, actor: dict[str, str] | None = None) -> bo
     turn.timer("credits", None)
     turn.work("release", after=0, country=None, platform=None)
     return True
+
+
+def were_there(turn: Turn, command_id: str) -> None:
+    """TokPortal took what a command costs."""
+    entry = turn.desk.service()
+    if entry.lacked_credits:
+        turn.desk.put(SERVICE, SERVICE, msgspec.structs.replace(entry, lacked_credits=False))
+        turn.resolve("budget", "credits", "TokPortal has credits again", once=command_id)

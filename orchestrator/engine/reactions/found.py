@@ -378,8 +378,9 @@ def _is_video_news(video: Video | None, fact: Found) -> bool:
 
 def _video_substance(view: VideoView, notes: Iterable[Note]) -> tuple[object, ...]:
     """What a video is, whenever it became so."""
-    is_final = any(note.name == "VideoPosted" and note.detail.get("review") == "final" for note in notes)
-    return view.state, view.bundle_id, view.post_url, view.flags, view.attempts, is_final
+    reviews = {note.detail.get("review") for note in notes if note.name == "VideoPosted"}
+    is_in_review = "open" in reviews and "final" not in reviews
+    return view.state, view.bundle_id, view.post_url, view.flags, view.attempts, is_in_review
 
 
 def _is_moved(video: Video, leg: Leg, fact: Found, asked_at: datetime) -> bool:

@@ -68,7 +68,8 @@ def handover(turn: Turn, entry: VideoEntry) -> str | None:
     if bundle is None or turn.policies is None:
         return "the account is not known"
     if entry.slotless:
-        return f"{bundle.bundle_id} has no free slot"
+        lack = "has no free slot" if bundle.slots_code is None else f"takes no videos now: {bundle.slots_code}"
+        return f"{bundle.bundle_id} {lack}"
     broke = turn.desk.service().no_credits
     if broke is not None and entry.refused == INSUFFICIENT_CREDITS:
         return broke
@@ -145,6 +146,13 @@ def spend(turn: Turn, command_id: str, price: int) -> None:
     """A command that costs credits was let go."""
     spent = {**dict(_spent_today(turn)), command_id: price}
     _note_spent(turn, spent)
+
+
+def correct(turn: Turn, command_id: str, charged: int) -> None:
+    """TokPortal told what it really took."""
+    spent = dict(_spent_today(turn))
+    if command_id in spent:
+        _note_spent(turn, {**spent, command_id: charged})
 
 
 def give_back(turn: Turn, command_id: str) -> None:

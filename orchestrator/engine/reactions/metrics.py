@@ -88,11 +88,5 @@ def told(turn: Turn, command: Command, report: dict[str, Any]) -> None:
 
 def _as_of(turn: Turn, report: dict[str, Any]) -> datetime:
     """When TokPortal measured: its numbers come from snapshots."""
-    measured = report["data"].get("as_of")
-    try:
-        at = datetime.fromisoformat(measured) if isinstance(measured, str) else None
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        return vendor.asked_at(turn, report)
-    return min(at, turn.now)
+    at = vendor.moment(report["data"].get("as_of"))
+    return min(at, turn.now) if at is not None else vendor.asked_at(turn, report)

@@ -29,6 +29,7 @@ from orchestrator.engine.reactions import (
     refusals,
     reviews,
     slots,
+    vendor,
     videos,
 )
 from orchestrator.engine.turn import Turn, command_id
@@ -42,6 +43,8 @@ STATUSES = {"done": "done", "refused": "dead", "dead": "dead", "unknown": "unkno
 NO_LONGER_WANTED = "no longer wanted"
 WARMED_ALREADY = frozenset({"REWARM_ALREADY_ACTIVE", "WARMING_TERMS_ALREADY_SET"})
 """Refusals that say that what was wanted is so."""
+FOR_NOTHING = frozenset({"already", "terms"})
+"""How warming was started that cost nothing: it was under way, or its terms were paid with the bundle."""
 AGAIN_AFTER = timedelta(minutes=5)
 """So much longer after each refusal, where nothing else is waited for."""
 
@@ -179,6 +182,12 @@ def _other_result(turn: Turn, command: Command, outcome: str, report: dict[str, 
         turn.move_command(name, "pending", None, of=("dead",))
         turn.move_command(name, "held", turn.desk.service().no_credits, of=("pending",))
         return
+    if command.price is not None and outcome == "done":
+        charged = 0 if report["data"].get("started") in FOR_NOTHING else report["data"].get("credits_charged")
+        if type(charged) is int:
+            gates.correct(turn, name, charged)
+        if charged != 0:
+            credits.were_there(turn, name)
     if command.kind == "add_slots" and outcome == "done":
         slots.added(turn, command, report)
     if outcome == "refused" and command.kind == "start_warming" and _is_for_people(code):
@@ -244,7 +253,7 @@ def _handover_result(turn: Turn, command: Command, report: dict[str, Any]) -> No
     else:
         is_refused = outcome == "refused" and report["code"] is not None
         # What comes of no refusal, or of one without a reason, is judged by its day alone.
-        why = {"details": report["data"].get("details") or {}} if is_refused else {}
+        why: dict[str, Any] = {"details": data.get("details") or {}} if is_refused else {}
         if leg.sent == command.command_id:
             turn.record(
                 video,
@@ -254,7 +263,7 @@ def _handover_result(turn: Turn, command: Command, report: dict[str, Any]) -> No
                 bundle_id=leg.bundle_id,
                 command_id=command.command_id,
                 code=report["code"],
-                **why,  # type: ignore[arg-type]
+                **why,
             )
         if is_refused:
             slots.of_report(turn, command, report)
@@ -295,14 +304,17 @@ def _taken(turn: Turn, video: Video, plan: Plan, leg: Leg, command: Command, rep
         return
     elif leg.sent != command.command_id:
         return
-    _fact(turn, video, "VideoScheduled", str(command.bundle_id), command, report, {})
+    at = min(datetime.fromisoformat(report["answered_at"]), turn.now)
+    _fact(turn, video, "VideoScheduled", str(command.bundle_id), command, {}, at)
 
 
 def _slot_result(turn: Turn, command: Command, report: dict[str, Any]) -> None:
     slot = report["data"].get("slot", "unknown") if report["outcome"] == "done" else "unknown"
     if slot == "posted":
         video = turn.video(str(command.video_id))
-        _fact(turn, video, "VideoPosted", str(command.bundle_id), command, report, {"url": report["data"].get("url")})
+        at, data = vendor.dated(turn, report, "posted_at")
+        data["url"] = report["data"].get("url")
+        _fact(turn, video, "VideoPosted", str(command.bundle_id), command, data, at)
         videos.consider(turn, video.video_id)
     else:
         _answer(turn, command, slot)
@@ -335,15 +347,15 @@ def _fact(
     kind: str,
     bundle_id: str,
     command: Command,
-    report: dict[str, Any],
     data: dict[str, Any],
+    at: datetime,
 ) -> None:
-    """Records what TokPortal's answer says of the video, as of when it answered."""
+    """Records what TokPortal's answer says of the video."""
     video.record(
         KINDS[kind],
         timestamp=turn.now,
         message_id=turn.message.message_id,
-        occurred_at=min(datetime.fromisoformat(report["answered_at"]), turn.now),
+        occurred_at=at,
         event_id=command.command_id,
         dialect=API,
         bundle_id=bundle_id,

@@ -33,8 +33,9 @@ def learn(turn: Turn, command: Command, report: dict[str, Any]) -> None:
         if "uncovered" not in entry.holds:
             _fact(turn, entry, "CoverageLapsed", command, report)
     elif command.kind == "configure_video" and code in (recovery.NO_FREE_SLOT, recovery.INVALID_STATUS):
-        # It takes no videos now, whatever slots it has; the next count says when it does again.
-        bundles.count_slots(turn, entry.bundle_id, None, 0, datetime.fromisoformat(report["answered_at"]))
+        # It may have slots, and takes no videos all the same: the next count says when it does again.
+        why = code if code == recovery.INVALID_STATUS else None
+        bundles.count_slots(turn, entry.bundle_id, None, 0, datetime.fromisoformat(report["answered_at"]), why)
     elif command.kind == "configure_video" and code == recovery.DAY_FULL:
         day = recovery.day_of(details.get("date")) or recovery.day_of(command.body["target_day"])
         if day is not None and day.isoformat() not in entry.full_days:

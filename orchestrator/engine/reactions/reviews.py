@@ -107,19 +107,20 @@ def acted(turn: Turn, command: Command, outcome: str, report: dict[str, Any]) ->
     )
     if outcome != "done" or status != "finalized":
         return
+    at, data = vendor.dated(turn, report, "finalized_at")
     urls = [note.detail["url"] for note in video.notes if note.name == "VideoPosted" and note.detail.get("url")]
     video.record(
         VideoPosted,
         timestamp=turn.now,
         message_id=turn.message.message_id,
-        occurred_at=min(datetime.fromisoformat(report["answered_at"]), turn.now),
+        occurred_at=at,
         event_id=command.command_id,
         dialect=API,
         bundle_id=command.bundle_id,
         account=None,
         country=None,
         platform=None,
-        data={"url": urls[-1] if urls else None, "review": "final"},
+        data={**data, "url": urls[-1] if urls else None, "review": "final"},
     )
 
 

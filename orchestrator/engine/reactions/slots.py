@@ -13,6 +13,7 @@ from orchestrator.engine.reactions import bundles, gates, placing
 from orchestrator.engine.reactions.attempts import plan_of
 from orchestrator.engine.turn import Turn, command_id
 from orchestrator.outbox import Command
+from orchestrator.policies import recovery
 from orchestrator.policies.placement import Market
 
 MOST_AT_ONCE = 10
@@ -29,9 +30,10 @@ UNDER_WAY = frozenset({"pending", "held", "running", "unknown"})
 
 
 def of_report(turn: Turn, command: Command, report: dict[str, Any]) -> None:
-    """What TokPortal's answer to a command says of slots, if it does."""
+    """What TokPortal's answer to a command says of slots, if it does. Those of a bundle that takes no videos are no
+    use."""
     told = report["data"].get("slots")
-    if told is None:
+    if told is None or report["code"] == recovery.INVALID_STATUS:
         return
     bundle_id = str(told.get("bundle_id") or command.bundle_id)
     bundles.count_slots(turn, bundle_id, told["total"], told["free"], datetime.fromisoformat(report["answered_at"]))
@@ -72,7 +74,10 @@ def _order(turn: Turn, bundle_id: str, quantity: int) -> None:
     entry = turn.desk.bundle(bundle_id)
     bundle = turn.bundle(bundle_id)
     orders = [step for step in bundle.steps if step.name == "SlotsOrdered"]
-    if entry is None or (orders and _is_too_early(turn, orders[-1].detail["command_id"], orders[-1].at)):
+    if entry is None or entry.slots_code is not None or entry.slots_total is None:
+        # Slots would not help; or, if the answer got lost, nobody could tell whether they were bought.
+        return
+    if orders and _is_too_early(turn, orders[-1].detail["command_id"], orders[-1].at):
         return
     name = command_id("slots", bundle_id, len(orders) + 1)
     waiting = "1 video waits" if quantity == 1 else f"{quantity} videos wait"

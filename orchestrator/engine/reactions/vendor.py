@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from orchestrator.domain.times import iso
 from orchestrator.domain.video import Video
 from orchestrator.engine.turn import Turn
 
@@ -36,3 +37,22 @@ def asked_at(turn: Turn, report: dict[str, Any]) -> datetime:
     """As of when TokPortal's answer speaks: its own clock is not known, and it may have changed since it was asked."""
     told = report["data"].get("asked_at") or report["answered_at"]
     return min(datetime.fromisoformat(told), turn.now)
+
+
+def dated(turn: Turn, report: dict[str, Any], name: str) -> tuple[datetime, dict[str, Any]]:
+    """Since when what TokPortal's answer says is so, and what the fact says of that. Where the answer does not name the
+    time itself (`name`), it is known only as of when it was asked, until something tells more."""
+    told = moment(report["data"].get(name))
+    if told is not None:
+        return min(told, turn.now), {}
+    at = asked_at(turn, report)
+    return at, {"as_of": iso(at)}
+
+
+def moment(text: object) -> datetime | None:
+    """A time of TokPortal's; None for what is none."""
+    try:
+        at = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return at if at is not None and at.tzinfo is not None else None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from orchestrator.dialects.public import EVENTS
+from orchestrator.dialects import article, public
 from orchestrator.reconcile.sweep import Sweep
 from orchestrator.tokportal.reads import Kind, Row, text_of
+
+DIALECTS = (frozenset(public.EVENTS), frozenset(article.EVENTS))
+"""The types of either dialect; TokPortal lists those of the one that it speaks."""
 
 
 class Contract(Sweep):
@@ -21,7 +24,8 @@ class Contract(Sweep):
         listed = {name for row in page.rows if (name := text_of(row, "type", "name", "event")) is not None}
         told = self.body.get("told", [[], []])
         if listed:
-            unknown, missing = sorted(listed - set(EVENTS)), sorted(set(EVENTS) - listed)
+            spoken = max(DIALECTS, key=lambda types: len(listed & types))
+            unknown, missing = sorted(listed.difference(*DIALECTS)), sorted(spoken - listed)
             if [unknown, missing] != told:
                 contract = {"unknown": unknown, "missing": missing}
                 self.office.tell("GET /webhooks/events", page.asked_at, contract=contract)

@@ -19,6 +19,8 @@ from orchestrator.reconcile.sweep import Sweep
 from orchestrator.tokportal.reads import Kind, Row, text_of
 
 PATH: Final = "/webhooks/tokportal"
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+"""Only a look-alike of TokPortal on this machine sends there."""
 ENDPOINTS_KEPT: Final = timedelta(hours=6)
 COOLDOWN: Final = timedelta(minutes=30)
 """Until one delivery is asked for again; each time twice as long."""
@@ -80,9 +82,13 @@ class Deliveries(Sweep):
 
     def _is_ours(self, row: Row) -> bool:
         url = text_of(row, "url") or ""
-        if self._public_url is not None:
-            return url.startswith(self._public_url.rstrip("/") + PATH)
-        return PATH in urlsplit(url).path
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
+        if self._public_url is None or parts.hostname in LOOPBACK:
+            return PATH in parts.path
+        return url.startswith(self._public_url.rstrip("/") + PATH)
 
     def _list_failed(self, now: datetime, body: dict[str, Any], kind: Kind) -> None:
         (endpoint, number), *left = body["left"]

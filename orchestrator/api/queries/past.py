@@ -1,0 +1,201 @@
+"""Bundles and videos as they were at a position of the log: the rows that the read models had when they stood there,
+made again from the events that they follow from.
+
+The read models' own folds are used, so that what was answered then is answered again. Only the events of what is asked
+for are read, and of what speaks for it: the accounts of a bundle, and the other bundles that ever named them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from orchestrator.api.queries.page import read_position
+from orchestrator.database.tables import bundle_accounts, bundle_videos, bundles, events, videos
+from orchestrator.domain.bundle import Account, Bundle
+from orchestrator.domain.facts import Note
+from orchestrator.domain.video import Video
+from orchestrator.log import Stored, note, policies_text
+from orchestrator.policies.schema import Policies, parse
+from projections import bundles as bundles_
+from projections import videos as videos_
+from projections.carriers import bundles_of
+
+PART = 5_000
+"""Names in one query: SQLite takes 32,766 parameters."""
+KEYS: Mapping[str, Callable[[str], str]] = {"bundle": Bundle.key, "video": Video.key}
+
+Row = Mapping[str, Any]
+"""A row of a read model, by its columns."""
+
+_policies = lru_cache(maxsize=8)(parse)
+
+
+class Past:
+    """What the log said when it ended at `position`. What was read once is kept: one `Past` answers one question."""
+
+    def __init__(self, connection: sa.Connection, position: int) -> None:
+        self.position = position
+        self._connection = connection
+        self._bundles: dict[str, bundles_.Row | None] = {}
+        self._accounts: dict[str, list[Note]] = {}
+        self._links: dict[str, set[str]] = {}
+        self._tail: list[Stored] | None = None
+        self._in_force: Policies | None = None
+
+    def forget(self) -> None:
+        """Drops what was read of single bundles: there may be any number of them."""
+        self._bundles.clear()
+        self._accounts.clear()
+        self._links.clear()
+
+    @property
+    def in_force(self) -> Policies:
+        """The policies of that moment; nothing but defaults where there were none yet."""
+        if self._in_force is None:
+            self._in_force = _policies(policies_text(self._connection, self.position) or "")
+        return self._in_force
+
+    # Which there were.
+
+    def names(self, kind: str, after: str, limit: int) -> list[str]:
+        """The first `limit` bundles, or videos, by their names, of which anything was heard; those that come after
+        `after`."""
+        key = KEYS[kind]
+        query = (
+            sa.select(events.c.originator_id)
+            .where(
+                # The index is that of births: it is found only where this is written out.
+                sa.literal_column("events.originator_version = 1"),
+                events.c.originator_id > key(after),
+                events.c.originator_id < f"{kind};",
+                events.c.notification_id <= self.position,
+            )
+            .order_by(events.c.originator_id)
+            .limit(limit)
+        )
+        return [name.partition(":")[2] for name in self._connection.execute(query).scalars()]
+
+    def videos_of(self, bundle_ids: Iterable[str]) -> set[str]:
+        """Every video that was ever named with one of the bundles; later ones may be among them."""
+        wanted = set(bundle_ids)
+        found = set(self._column(bundle_videos.c.video_id, bundle_videos.c.bundle_id, wanted))
+        for event in self._not_followed():
+            if event.originator_id.startswith("video:") and bundles_of(event.topic, event.state) & wanted:
+                found.add(event.originator_id.removeprefix("video:"))
+        return found
+
+    def videos_by(self, column: sa.Column[Any], value: str) -> set[str]:
+        """The videos whose row has this value in a column that never changes once it is set; later ones may be among
+        them, and those of which there is no row yet."""
+        found = set(self._connection.execute(sa.select(videos.c.video_id).where(column == value)).scalars())
+        return found | {
+            event.originator_id.removeprefix("video:")
+            for event in self._not_followed()
+            if event.originator_id.startswith("video:")
+        }
+
+    def _bundles_of(self, accounts: Iterable[str]) -> dict[str, set[str]]:
+        """By account, the bundles that ever named it; later ones may be among them."""
+        missing = {account for account in accounts if account not in self._links}
+        if missing:
+            self._links |= {account: set() for account in missing}
+            columns = (bundle_accounts.c.saved_account_id, bundle_accounts.c.bundle_id)
+            for part in _parts(missing):
+                for account, name in self._connection.execute(sa.select(*columns).where(columns[0].in_(part))):
+                    self._links[account].add(name)
+            for event in self._not_followed():
+                fact = note(event.topic, event.state) if event.originator_id.startswith("bundle:") else None
+                if fact is not None and fact.account in missing:
+                    self._links[fact.account].add(event.originator_id.removeprefix("bundle:"))
+        return {account: self._links[account] for account in accounts}
+
+    # What they were.
+
+    def bundles(self, bundle_ids: Sequence[str]) -> dict[str, Row]:
+        """The rows of those of the bundles of which anything was heard."""
+        self._load(bundle_ids)
+        known = [name for name in bundle_ids if self._bundles[name] is not None]
+        accounts = {account for name in known for account in self._row(name).linked}
+        kin = self._bundles_of(accounts)
+        self._load({name for names in kin.values() for name in names})
+        family = {name for names in kin.values() for name in names if self._bundles[name] is not None} | set(known)
+        self._hear({account for name in family for account in self._row(name).linked})
+        return {name: self._judge(name, self._row(name), kin) for name in known}
+
+    def videos(self, video_ids: Iterable[str]) -> dict[str, Row]:
+        """The rows of those of the videos of which anything was heard. What a stranger turned out to be is in its row,
+        as `merged_into`."""
+        read = self._read(map(Video.key, video_ids))
+        found = {key.removeprefix("video:"): stored for key, stored in read.items() if stored}
+        return {
+            name: dict(zip(videos.c.keys(), videos_.fold(name, stored), strict=True)) for name, stored in found.items()
+        }
+
+    def _row(self, name: str) -> bundles_.Row:
+        row = self._bundles[name]
+        if row is None:
+            raise LookupError(f"there was no bundle {name!r} at position {self.position}")
+        return row
+
+    def _load(self, names: Iterable[str]) -> None:
+        missing = [name for name in names if name not in self._bundles]
+        read = self._read(map(Bundle.key, missing))
+        for name in missing:
+            self._bundles[name] = bundles_.fold(read[Bundle.key(name)])
+
+    def _hear(self, accounts: Iterable[str]) -> None:
+        missing = [account for account in accounts if account not in self._accounts]
+        read = self._read(map(Account.key, missing))
+        for account in missing:
+            facts = (note(event.topic, event.state) for event in read[Account.key(account)])
+            self._accounts[account] = [fact for fact in facts if fact is not None]
+
+    def _judge(self, name: str, row: bundles_.Row, kin: Mapping[str, set[str]]) -> Row:
+        others = {other for account in row.linked for other in kin[account]} - {name}
+        known = (self._bundles[other] for other in sorted(others))
+        relatives = [found for found in known if found is not None and found.linked & row.linked]
+        view = bundles_.view_of(row, relatives, self._accounts)
+        postable = bundles_.is_postable(view, self.in_force)
+        values = bundles_.values_of(name, row, view, self.in_force.group_of(name), postable)
+        return dict(zip(bundles.c.keys(), values, strict=True))
+
+    # The log.
+
+    def _read(self, keys: Iterable[str]) -> dict[str, list[Stored]]:
+        """The events of aggregates until then, each one's in order."""
+        wanted = list(keys)
+        found: dict[str, list[Stored]] = {key: [] for key in wanted}
+        for part in _parts(wanted):
+            query = (
+                sa.select(events)
+                .where(events.c.originator_id.in_(part), events.c.notification_id <= self.position)
+                .order_by(events.c.originator_id, events.c.originator_version)
+            )
+            for row in self._connection.execute(query):
+                found[row[1]].append(Stored(*row))
+        return found
+
+    def _not_followed(self) -> list[Stored]:
+        """The events about bundles and videos that the read models have not followed yet, as far as they count."""
+        if self._tail is None:
+            followed = read_position(self._connection, bundles_.NAME, videos_.NAME)
+            query = sa.select(events).where(
+                events.c.notification_id > followed, events.c.notification_id <= self.position
+            )
+            rows = self._connection.execute(query) if followed < self.position else ()
+            self._tail = [Stored(*row) for row in rows if row[1].startswith(("bundle:", "video:"))]
+        return self._tail
+
+    def _column(self, wanted: sa.Column[Any], key: sa.Column[Any], values: Iterable[str]) -> Iterator[str]:
+        for part in _parts(values):
+            yield from self._connection.execute(sa.select(wanted).where(key.in_(part))).scalars()
+
+
+def _parts(names: Iterable[str]) -> Iterator[list[str]]:
+    every = sorted(names)
+    for start in range(0, len(every), PART):
+        yield every[start : start + PART]
