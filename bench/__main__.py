@@ -127,8 +127,8 @@ def bans(sources: dict[str, Databases]) -> None:
 
 def at_work(sources: dict[str, Databases]) -> None:
     print(
-        f"\nFrom a ban to the first moved video on another account at the sandbox, {hands.ACCOUNTS} accounts; and of the "
-        "requests of ten minutes with commands waiting, how many they used"
+        f"\nFrom a ban to the first moved video on another account at the sandbox, {hands.ACCOUNTS} accounts; and of "
+        "the requests of ten minutes with commands waiting, how many they used"
     )
     for backend in BACKENDS:
         seconds = hands.moves(sources[backend].new())

@@ -84,13 +84,15 @@ def _wait(look: Callable[[], T], what: str) -> T:
     return found
 
 
-def _campaign(refs: int, first_day: str) -> str:
+def _campaign(videos_each: int, accounts: int, first_day: str) -> str:
+    """So many videos for each account, with content of its own."""
+    refs = videos_each * accounts // len(COUNTRIES)
     videos = "".join(
         f"  - {{ref: r{number}, media: 'https://cdn.example.com/{number}.mp4'}}\n" for number in range(refs)
     )
     targets = "".join(f"  - {{country: {country}, platform: tiktok}}\n" for country in COUNTRIES)
     stated = "disclose_as_ads: true\nai_content_disclaimer: false\n"
-    return f"name: bench\nstarts: {first_day}\nvideos:\n{videos}targets:\n{targets}{stated}"
+    return f"name: bench\nstarts: {first_day}\nspread: one_account\nvideos:\n{videos}targets:\n{targets}{stated}"
 
 
 def _day(made: Rig) -> str:
@@ -107,21 +109,22 @@ def moves(url: str) -> list[float]:
     """By ban of an account with open videos, the least first: the seconds from the ban to the moment at which TokPortal
     has the first of these videos on another account."""
     with rig(url, ACCOUNTS, 1.0) as made:
-        made.start_campaign(_campaign(2, _day(made)))
-        wanted = 2 * ACCOUNTS
+        _, wanted = made.start_campaign(_campaign(2, ACCOUNTS, _day(made)))
         _wait(lambda: len({effect["external_ref"] for effect in _effects(made)}) == wanted, "videos at TokPortal")
-        seconds = []
-        for bundle_id in sorted(_warm(made))[:BANS]:
-            items = made.service.api("/api/videos", bundle_id=bundle_id, limit=500)["items"]
-            there = {item["video_id"] for item in items if item["state"] == "scheduled"}
-            if not there:
-                continue
-            ban = made.admin("POST", "bans", {"bundle_id": bundle_id})["bans"][0]
-            banned_at = datetime.fromisoformat(ban["decided_at"])
-            time.sleep(PAUSE)
-            moved = _wait(lambda: _moved(made, there, bundle_id, banned_at), f"videos of {bundle_id} elsewhere")
-            seconds.append((min(moved) - banned_at).total_seconds())
+        seconds = [_until_moved(made, bundle_id) for bundle_id in sorted(_warm(made))[:BANS]]
         return sorted(seconds)
+
+
+def _until_moved(made: Rig, bundle_id: str) -> float:
+    items = made.service.api("/api/videos", bundle_id=bundle_id, limit=500)["items"]
+    there = {item["video_id"] for item in items if item["state"] == "scheduled"}
+    if not there:
+        raise RuntimeError(f"{bundle_id} has no video that could be moved")
+    ban = made.admin("POST", "bans", {"bundle_id": bundle_id})["bans"][0]
+    banned_at = datetime.fromisoformat(ban["decided_at"])
+    time.sleep(PAUSE)
+    moved = _wait(lambda: _moved(made, there, bundle_id, banned_at), f"videos of {bundle_id} elsewhere")
+    return (min(moved) - banned_at).total_seconds()
 
 
 def _moved(made: Rig, videos: set[str], bundle_id: str, since: datetime) -> list[datetime]:
@@ -137,13 +140,13 @@ def _moved(made: Rig, videos: set[str], bundle_id: str, since: datetime) -> list
 def share(url: str) -> Share:
     """Ten minutes of the world with more to hand over than can be."""
     with rig(url, BUSY_ACCOUNTS, SPEED) as made:
-        made.start_campaign(_campaign(2, _day(made)))
+        _, wanted = made.start_campaign(_campaign(2, BUSY_ACCOUNTS, _day(made)))
         _wait(lambda: _effects(made), "the first video at TokPortal")
         began = datetime.fromisoformat(_effects(made)[0]["at"])
         time.sleep(WINDOW.total_seconds() / SPEED + 1)
         truth = made.admin("GET", "truth")
         effects = [effect for effect in truth["effects"] if datetime.fromisoformat(effect["at"]) <= began + WINDOW]
-        if len(effects) >= 2 * BUSY_ACCOUNTS:
+        if len(effects) >= wanted:
             raise RuntimeError("everything was handed over before the ten minutes had passed")
         # Several videos of a bundle go together, between two looks at its slots; a single one takes a look and itself.
         requests = Counter((effect["operation"], effect["idempotency_key"]) for effect in effects)

@@ -18,7 +18,8 @@ from projections.copies import LIVE, Tables
 from projections.tables import Upsert, select_by
 
 NAME = "campaigns"
-VERSION = 1
+PLACED = "CampaignPlaced"
+VERSION = 2
 """To be raised with every change of what a row says of the same log: the rows are then made anew."""
 
 _encode = msgspec.json.Encoder().encode
@@ -47,7 +48,7 @@ class Campaigns:
         told = [
             (event.originator_id.partition(":")[2], event.topic, _decode(event.state))
             for event in page
-            if event.topic in STATUS
+            if event.topic in STATUS or event.topic == PLACED
         ]
         known = select_by(self._database, self._table, _NAMES, "campaign_id", sorted({name for name, _, _ in told}))
         rows: dict[str, dict[str, Any]] = {row.campaign_id: dict(row._mapping) for row in known}
@@ -55,6 +56,10 @@ class Campaigns:
             if topic == "CampaignDrafted":
                 rows[name] = _drafted(name, event)
             row = rows[name]
+            if topic == PLACED:
+                # Accounts may have come, or gone, since the draft was counted.
+                row["wanted"] = event.data["placed"] + event.data["waiting"]
+                continue
             row["changed_at"] = iso(event.timestamp)
             row["status"], row["reason"] = STATUS[topic], event.reason
         self._pending = [tuple(row[column] for column in _NAMES) for _, row in sorted(rows.items())]

@@ -6,7 +6,8 @@ What a row says is computed by the very functions with which the live read model
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -23,6 +24,7 @@ from projections.copies import Tables
 from projections.lives import PAGE, Part, count, lives
 from projections.tables import Load, select_by
 
+COUNTED = "SlotsCounted"
 STRETCH = 200_000
 """Positions of the log that are searched for decisions at a time."""
 DECISIONS = 5_000
@@ -37,6 +39,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 """The kinds of aggregates whose events a read model is made of; of decisions, all of them."""
 
 Rows = Mapping[str, Sequence[Sequence[Any]]]
+T = TypeVar("T")
 
 
 class UnreadableError(Exception):
@@ -108,7 +111,7 @@ class Filling:
                         done.append((name, row))
                     name, row = part.originator_id, bundles.Row("")
                     self._check_birth(part, Bundle.BundleRegistered.TOPIC)
-                self._fold(part, lambda topic, state, row=row: _into_bundle(row, topic, state))
+                self._fold(part, _into_bundle, row)
             self._write(self._of_bundles(done, in_force), sum(len(part.topics) for part in page))
         if name:
             self._write(self._of_bundles([(name, row)], in_force), 0)
@@ -122,7 +125,7 @@ class Filling:
                 if part.originator_id != name:
                     done.append((name, notes))
                     name, notes = part.originator_id, []
-                self._fold(part, lambda topic, state, notes=notes: _into_notes(notes, topic, state))
+                self._fold(part, _into_notes, notes)
             self._write({"accounts": _of_accounts(done)}, sum(len(part.topics) for part in page))
         self._write({"accounts": _of_accounts([(name, notes)])}, 0)
 
@@ -172,17 +175,17 @@ class Filling:
     # Videos.
 
     def _videos(self) -> None:
-        name, row, carried = "", videos.Row(), set[str]()
+        name, row = "", _Video()
         for page in self._lives("video"):
             done = []
             for part in page:
                 if part.originator_id != name:
-                    done.append((name, row, carried))
-                    name, row, carried = part.originator_id, videos.Row(), set()
+                    done.append((name, row))
+                    name, row = part.originator_id, _Video()
                     self._check_birth(part, Video.VideoRegistered.TOPIC)
-                self._fold(part, lambda topic, state, row=row, on=carried: _into_video(row, on, topic, state))
+                self._fold(part, _into_video, row)
             self._write(_of_videos(done), sum(len(part.topics) for part in page))
-        self._write(_of_videos([(name, row, carried)]), 0)
+        self._write(_of_videos([(name, row)]), 0)
 
     # Campaigns and decisions.
 
@@ -219,14 +222,18 @@ class Filling:
         if part.topics[0] != birth:
             raise self._named(part, 0, LookupError(f"{part.originator_id} has no {birth}"))
 
-    def _fold(self, part: Part, into: Callable[[str, bytes], None]) -> None:
+    def _fold(self, part: Part, into: Callable[[T, Sequence[str], Sequence[bytes]], None], row: T) -> None:
         if len(part.topics) != len(part.states):
             raise UnreadableError(f"an event of {part.originator_id} has a line end in it, which no event has")
-        for number, (topic, state) in enumerate(zip(part.topics, part.states, strict=True)):
-            try:
-                into(topic, state)
-            except Exception as error:
-                raise self._named(part, number, error) from error
+        try:
+            into(row, part.topics, part.states)
+        except Exception as error:
+            for number, (topic, state) in enumerate(zip(part.topics, part.states, strict=True)):
+                try:
+                    into(row, [topic], [state])
+                except Exception as found:
+                    raise self._named(part, number, found) from error
+            raise
 
     def _named(self, part: Part, number: int, error: Exception) -> UnreadableError:
         """The error with the position of the event, which is looked up only now."""
@@ -250,36 +257,47 @@ def why(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
 
 
-def _into_bundle(row: bundles.Row, topic: str, state: bytes) -> None:
-    fact = note(topic, state)
-    if fact is not None:
-        row.notes.append(fact)
-    elif topic == Bundle.BundleRegistered.TOPIC:
-        row.first_seen = iso(recorded_at(state))
-    elif topic in bundles.STEPS and (taken := step(topic, state)) is not None:
-        take(row.steps, taken)
+def _into_bundle(row: bundles.Row, topics: Sequence[str], states: Sequence[bytes]) -> None:
+    notes = row.notes
+    last_count = len(topics) - 1 - topics[::-1].index(COUNTED) if COUNTED in topics else 0
+    for number, (topic, state) in enumerate(zip(topics, states, strict=True)):
+        fact = note(topic, state)
+        if fact is not None:
+            notes.append(fact)
+        elif topic == COUNTED and number < last_count:
+            continue  # Only the newest is ever remembered.
+        elif topic in bundles.STEPS and (taken := step(topic, state)) is not None:
+            take(row.steps, taken)
+        elif topic == Bundle.BundleRegistered.TOPIC:
+            row.first_seen = iso(recorded_at(state))
 
 
-def _into_notes(notes: list[Note], topic: str, state: bytes) -> None:
-    fact = note(topic, state)
-    if fact is not None:
-        notes.append(fact)
+def _into_notes(notes: list[Note], topics: Sequence[str], states: Sequence[bytes]) -> None:
+    notes += [fact for fact in map(note, topics, states) if fact is not None]
 
 
 def _of_accounts(done: Iterable[tuple[str, Sequence[Note]]]) -> list[tuple[str, bytes]]:
     return [(name.partition(":")[2], memo.encode(notes)) for name, notes in done if notes]
 
 
-def _into_video(row: videos.Row, carried: set[str], topic: str, state: bytes) -> None:
-    carried |= carriers.bundles_of(topic, state)
-    for part in videos.parts_of(topic, state):
-        videos.take(row, part)
+@dataclass(slots=True)
+class _Video:
+    row: videos.Row = field(default_factory=videos.Row)
+    carried: set[str] = field(default_factory=set)
+    """The bundles that were named with it."""
 
 
-def _of_videos(done: Iterable[tuple[str, videos.Row, set[str]]]) -> Rows:
+def _into_video(video: _Video, topics: Sequence[str], states: Sequence[bytes]) -> None:
+    for topic, state in zip(topics, states, strict=True):
+        video.carried |= carriers.bundles_of(topic, state)
+        for part in videos.parts_of(topic, state):
+            videos.take(video.row, part)
+
+
+def _of_videos(done: Iterable[tuple[str, _Video]]) -> Rows:
     rows, pairs = [], []
-    for key, row, carried in done:
+    for key, video in done:
         if name := key.partition(":")[2]:
-            rows.append(videos.values_known(name, row))
-            pairs += [(bundle_id, name) for bundle_id in carried]
+            rows.append(videos.values_known(name, video.row))
+            pairs += [(bundle_id, name) for bundle_id in video.carried]
     return {"videos": rows, "bundle_videos": sorted(pairs)}

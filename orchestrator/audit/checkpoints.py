@@ -88,7 +88,15 @@ _decode = msgspec.json.Decoder(_Written).decode
 
 def from_json(data: bytes) -> Checkpoint:
     """Raises ValueError."""
-    read = _decode(data)
+    return _checkpoint(_decode(data))
+
+
+def checkpoint_of(values: dict[str, Any]) -> Checkpoint:
+    """Raises ValueError."""
+    return _checkpoint(msgspec.convert(values, _Written))
+
+
+def _checkpoint(read: _Written) -> Checkpoint:
     values = msgspec.structs.asdict(read)
     return Checkpoint(**{**values, "digest": bytes.fromhex(read.digest), "signature": bytes.fromhex(read.signature)})
 

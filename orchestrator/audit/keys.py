@@ -34,13 +34,18 @@ class PublicKey:
         data = path.read_bytes()
         try:
             if b"-----BEGIN" in data:
-                key = load_pem_public_key(data)
-                if not isinstance(key, Ed25519PublicKey):
-                    raise ValueError("is a key of another kind")
-                return cls(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
+                return cls.of_pem(data.decode("ascii"))
             return cls(key_bytes(data.decode("ascii").strip()))
         except ValueError:
             raise KeyFileError(f"{path} holds no Ed25519 public key: PEM, hex digits or base64 is expected") from None
+
+    @classmethod
+    def of_pem(cls, text: str) -> PublicKey:
+        """Raises ValueError."""
+        key = load_pem_public_key(text.encode("ascii"))
+        if not isinstance(key, Ed25519PublicKey):
+            raise ValueError("it is a key of another kind")
+        return cls(key.public_bytes(Encoding.Raw, PublicFormat.Raw))
 
     def pem(self) -> str:
         return self._key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

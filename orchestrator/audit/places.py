@@ -114,7 +114,7 @@ def _finding(kind: str, what: str, number: int, link: Link, item: Sequence[Any] 
         return Finding(kind, "event", f"event {number}{subject} {text}", link.batch, position=number)
     if what == "message":
         seq = item[1] if item is not None and len(item) > 2 else None
-        name = f" (msg_{bytes(item[2]).hex()})" if item is not None and len(item) > 2 and item[2] is not None else ""
+        name = f" (msg_{raw(item[2]).hex()})" if item is not None and len(item) > 2 and item[2] is not None else ""
         return Finding(kind, "message", f"message {number}{name} {text}", link.batch, message=number, seq=seq)
     seq = item[1] if item is not None and len(item) > 2 else None
     return Finding(kind, "retry", f"retry {number} of batch {link.batch} {text}", link.batch, seq=seq)
@@ -131,9 +131,15 @@ def _hint(kind: str, item: Sequence[Any]) -> str:
 
 def _has_digest(item: Sequence[Any]) -> bool:
     _, _, _, kind, _, _, dialect, _, _, digest, body, *_ = item
+    body = raw(body)
     if kind == WEBHOOK and dialect is not None:
         return bool(digest == identify(dialect, body).digest)
     return bool(digest == sha256(body).hexdigest())
+
+
+def raw(value: Any) -> bytes:
+    """SQLite keeps whatever it is given: what was bytes may be a text by now."""
+    return bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
 
 
 def _is_json(state: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from orchestrator.audit.checkpoints import Checkpoint, Outside, stored
 from orchestrator.audit.findings import Finding, Report
 from orchestrator.audit.keys import PublicKey
 from orchestrator.database import Database
+from orchestrator.log import recorded_at
 from orchestrator.log.chain import BACKLOG, COLUMNS, MESSAGE_COLUMNS, OUTCOME_COLUMNS, Chain, Link, Outcome
 
 PAGE: Final = 4_000
@@ -45,6 +47,8 @@ class Reader:
         self._has_replaced = bool(self.rows("SELECT 1 FROM replaced_marks LIMIT 1"))
         self.inconsistent: list[int] = []
         """Messages, by `applied_seq`, whose mark says something else of their identity than the journal."""
+        self.unreadable: list[str] = []
+        """Batches whose row is none any more."""
 
     def rows(self, statement: str, *parameters: Any) -> list[Any]:
         return self.chain.rows(self.connection, statement, parameters)
@@ -61,7 +65,13 @@ class Reader:
         """The chain from batch `first` on."""
         while rows := self.rows(f"SELECT {COLUMNS} FROM chain WHERE batch >= ? ORDER BY batch LIMIT {LINKS}", first):
             for row in rows:
-                yield Link(*row)
+                # SQLite keeps whatever it is given.
+                if all(type(value) is int for value in (row[0], *row[2:6])) and type(row[6]) is type(row[7]) is bytes:
+                    yield Link(*row)
+                else:
+                    self.unreadable.append(str(row[0]))
+            if type(rows[-1][0]) is not int:
+                return
             first = rows[-1][0] + 1
 
     def link_of(self, position: int) -> Link | None:
@@ -81,6 +91,17 @@ class Reader:
             else:
                 low = link.batch + 1
         return found
+
+    def position_at(self, moment: datetime) -> int:
+        """The last position that was recorded by then; 0 if there is none."""
+        low, high = 0, self.ends()[0]
+        while low < high:
+            middle = (low + high + 1) // 2
+            rows = self.rows(
+                "SELECT state FROM events WHERE notification_id >= ? ORDER BY notification_id LIMIT 1", middle
+            )
+            low, high = (middle, high) if rows and recorded_at(rows[0][0]) <= moment else (low, middle - 1)
+        return low
 
     def messages(self, first: int, last: int) -> list[Any]:
         """With what became of each at first, and not when it was applied again."""
@@ -114,12 +135,10 @@ class Reader:
                 batch,
                 number,
             )
-            new = (
-                later[0][3:]
-                if later
-                else next(iter(self.rows(f"SELECT {OUTCOME_COLUMNS} FROM marks WHERE seq = ?", seq)), ())
-            )
-            found.setdefault(batch, []).append((number, seq, Outcome(*old), tuple(new)))
+            if not later:
+                later = self.rows(f"SELECT 0, 0, 0, {OUTCOME_COLUMNS} FROM marks WHERE seq = ?", seq)
+            new = Outcome(*later[0][3:]) if later else Outcome("", None, 0, 0, 0)
+            found.setdefault(batch, []).append((number, seq, Outcome(*old), new))
         return found
 
     def batches(self, first: int, until: int | None = None) -> Iterator[tuple[Link, dict[str, Sequence[Any]]]]:
@@ -209,6 +228,8 @@ def verify(
             _ends(reader, report, last, head, applied)
             if begin == 1:
                 _orphans(reader, report)
+        for batch in reader.unreadable:
+            report.add(Finding("changed", "batch", f"the row of batch {batch} in the chain cannot be read"))
         for number in reader.inconsistent:
             text = f"the mark of message {number} says something else of its identity than the journal"
             report.add(Finding("changed", "message", text, message=number))

@@ -24,7 +24,7 @@ class Told:
     bundles: list[Item] = field(default_factory=list)
     commands: list[Item] = field(default_factory=list)
     wanted: int = 0
-    """Videos that the campaigns want."""
+    """Videos that the campaigns want, by their own count."""
     now: str = "9999"
 
 

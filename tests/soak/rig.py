@@ -151,10 +151,11 @@ class Rig:
         assert answer.status_code == 202, answer.text
         return plan["campaign_id"], len(plan["plan"]) + len(plan["unmet"])
 
-    def told(self, wanted: int) -> Told:
+    def told(self) -> Told:
         """Everything that the service says."""
         items = self.service.items
         commands = [command for command in items("/api/commands") if command["kind"] != "alert"]
+        wanted = sum(campaign["videos"] for campaign in items("/api/campaigns"))
         return Told(items("/api/videos"), items("/api/bundles"), commands, wanted, self.now.isoformat())
 
     def glance(self) -> Told:

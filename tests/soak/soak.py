@@ -133,7 +133,7 @@ class Soak:
         plan, rig = self._plan, self._rig
         rig.calm_down()
         while not rig.passed(days=plan.days + plan.quiet_days):
-            told = rig.told(self._wanted)
+            told = rig.told()
             self._people.tidy(told)
             left = [video for video in told.videos if not is_over([video])]
             if not left and rig.passed(days=plan.days + plan.quiet_days / 4):
@@ -157,7 +157,7 @@ class Soak:
         for number in range(RECKONINGS):
             rig.stop_sandbox()
             wait_for(rig.is_quiet, 60, what="an engine that has nothing to do")
-            told = rig.told(self._wanted)
+            told = rig.told()
             truth = rig.truth()
             problems = check(truth, told)
             if not problems:

@@ -20,6 +20,7 @@ from starlette.types import Message as AsgiMessage
 
 from orchestrator import reconcile
 from orchestrator.api.queries.bundles import list_bundles
+from orchestrator.api.queries.campaigns import list_campaigns
 from orchestrator.api.queries.commands import list_commands
 from orchestrator.api.queries.videos import list_videos
 from orchestrator.campaigns import read_document
@@ -221,7 +222,6 @@ class SoakWorld:
         self._take_up()
         self.people = People(self.rng, self._give)
         self.size = (accounts, countries, videos)
-        self.wanted = 0
         self.given_up = 0
         self._unheard: list[str] = []
 
@@ -381,7 +381,6 @@ class SoakWorld:
             spec = read_document(text)
             with self.database.read() as connection:
                 planned = draft(connection, self.database, spec, self.stage.now)
-            self.wanted += planned.wanted
             self.stage.order(planned.order(spec), run=False)
             self.stage.order({"command": "campaign.start", "campaign_id": spec.campaign_id}, run=False)
             self.people.campaigns.append(spec.campaign_id)
@@ -436,7 +435,7 @@ class SoakWorld:
                 list_videos(connection, limit=1_000_000)["items"],
                 list_bundles(connection, limit=1_000_000)["items"],
                 [command for command in commands if command["kind"] != ALERT],
-                self.wanted,
+                sum(item["videos"] for item in list_campaigns(connection, limit=1_000_000)["items"]),
                 self.stage.now.isoformat(),
             )
 

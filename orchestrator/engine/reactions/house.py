@@ -40,7 +40,8 @@ def apply_policies(turn: Turn, text: str) -> str | None:
     turn.apply_policies(policies)
     turn.record(turn.service(), PoliciesApplied, actor=turn.person, text=text, sha256=policies.sha256)
     turn.desk.put("service", "service", msgspec.structs.replace(entry, policies=text))
-    turn.resolve("policies_refused", "", "policies are in force")
+    if entry.policies is not None:
+        turn.resolve("policies_refused", "", "policies are in force")
     turn.work("bundles", after="")
     turn.work("waiting")
     turn.work("release", after=0, country=None, platform=None)
