@@ -65,14 +65,16 @@ def rig(url: str, accounts: int, speed: float) -> Iterator[Rig]:
         try:
             made.start_sandbox()
             made.service.start()
-            _wait(lambda: len(_warm(made)) == accounts, "accounts that are known to be warm")
+            _wait(lambda: len(_warm(made)) == accounts, "accounts that are known to be warm, with their slots")
             yield made
         finally:
             made.close()
 
 
 def _warm(made: Rig) -> list[str]:
-    return [bundle["bundle_id"] for bundle in made.service.items("/api/bundles") if bundle["postable"]]
+    """What there was before the service is read at its first start, which takes its share of the requests."""
+    bundles = made.service.items("/api/bundles")
+    return [bundle["bundle_id"] for bundle in bundles if bundle["postable"] and bundle["slots"] is not None]
 
 
 def _wait(look: Callable[[], T], what: str) -> T:
@@ -84,13 +86,13 @@ def _wait(look: Callable[[], T], what: str) -> T:
     return found
 
 
-def _campaign(videos_each: int, accounts: int, first_day: str) -> str:
-    """So many videos for each account, with content of its own."""
-    refs = videos_each * accounts // len(COUNTRIES)
+def _campaign(accounts: int, first_day: str) -> str:
+    """Two videos for each of so many accounts, with content of their own."""
+    each = accounts // len(COUNTRIES)
     videos = "".join(
-        f"  - {{ref: r{number}, media: 'https://cdn.example.com/{number}.mp4'}}\n" for number in range(refs)
+        f"  - {{ref: r{number}, media: 'https://cdn.example.com/{number}.mp4'}}\n" for number in range(2 * each)
     )
-    targets = "".join(f"  - {{country: {country}, platform: tiktok}}\n" for country in COUNTRIES)
+    targets = "".join(f"  - {{country: {country}, platform: tiktok, accounts: {each}}}\n" for country in COUNTRIES)
     stated = "disclose_as_ads: true\nai_content_disclaimer: false\n"
     return f"name: bench\nstarts: {first_day}\nspread: one_account\nvideos:\n{videos}targets:\n{targets}{stated}"
 
@@ -109,10 +111,14 @@ def moves(url: str) -> list[float]:
     """By ban of an account with open videos, the least first: the seconds from the ban to the moment at which TokPortal
     has the first of these videos on another account."""
     with rig(url, ACCOUNTS, 1.0) as made:
-        _, wanted = made.start_campaign(_campaign(2, ACCOUNTS, _day(made)))
-        _wait(lambda: len({effect["external_ref"] for effect in _effects(made)}) == wanted, "videos at TokPortal")
-        seconds = [_until_moved(made, bundle_id) for bundle_id in sorted(_warm(made))[:BANS]]
+        _, wanted = made.start_campaign(_campaign(BANS, _day(made)))
+        _wait(lambda: len(made.service.items("/api/videos", state="scheduled")) == wanted, "videos at TokPortal")
+        seconds = [_until_moved(made, bundle_id) for bundle_id in _busy(made)]
         return sorted(seconds)
+
+
+def _busy(made: Rig) -> list[str]:
+    return sorted({video["bundle_id"] for video in made.service.items("/api/videos", state="scheduled")})
 
 
 def _until_moved(made: Rig, bundle_id: str) -> float:
@@ -140,7 +146,7 @@ def _moved(made: Rig, videos: set[str], bundle_id: str, since: datetime) -> list
 def share(url: str) -> Share:
     """Ten minutes of the world with more to hand over than can be."""
     with rig(url, BUSY_ACCOUNTS, SPEED) as made:
-        _, wanted = made.start_campaign(_campaign(2, BUSY_ACCOUNTS, _day(made)))
+        _, wanted = made.start_campaign(_campaign(BUSY_ACCOUNTS, _day(made)))
         _wait(lambda: _effects(made), "the first video at TokPortal")
         began = datetime.fromisoformat(_effects(made)[0]["at"])
         time.sleep(WINDOW.total_seconds() / SPEED + 1)

@@ -59,6 +59,15 @@ def brief(
             journal.close()
 
 
+def go_live(database: Database, clock: Clock) -> None:
+    """Journals the mode that a restored service was kept from."""
+    journal = Journal(database)
+    try:
+        journal.append([_order({"command": "mode", "mode": "live", "reads": True}, clock)])
+    finally:
+        journal.close()
+
+
 def service_of(database: Database) -> ServiceEntry:
     """How the service stands, as far as the engine has got."""
     query = sa.select(table.c.body).where(table.c.kind == SERVICE, table.c.name == SERVICE)

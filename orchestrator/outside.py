@@ -9,9 +9,11 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from orchestrator import alerts, reconcile, tokportal
+from orchestrator import alerts, audit, reconcile, tokportal
+from orchestrator.briefing import go_live
 from orchestrator.commands import Dispatcher
 from orchestrator.database import Database, Lease, LeaseLostError, is_of_database, told
+from orchestrator.restored import Watch
 from orchestrator.settings import Mode, Settings
 from orchestrator.timers import Ringer
 from orchestrator.tokportal.identity import Identity
@@ -149,7 +151,13 @@ def assemble(settings: Settings, database: Database, lease: Lease, stopping: thr
     commands = Dispatcher(
         database, clock.microseconds, None if gateway is None else gateway.hands, lease, threads=CALLS
     )
-    duties: dict[str, Duty] = {"alerts": alerts.build(settings, database, lease), "commands": commands}
+    duties: dict[str, Duty] = {
+        "alerts": alerts.build(settings, database, lease),
+        "commands": commands,
+        "audit": audit.build(settings, database, lease),
+    }
+    if settings.mode is Mode.LIVE:
+        duties["restored"] = Watch(database, lambda: go_live(database, clock))
     if gateway is not None:
         duties["reconciliation"] = reconcile.build(
             database, clock, gateway.client, lease=lease, public_url=settings.public_url

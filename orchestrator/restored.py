@@ -6,6 +6,9 @@ watches, whatever its mode, until everything at TokPortal has been read once, or
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -14,7 +17,11 @@ import sqlalchemy as sa
 from orchestrator.database import Database
 from orchestrator.database.tables import facts_of_database, sweeps
 
+logger = logging.getLogger(__name__)
+
 KEY: Final = "restored"
+LOOK: Final = 2.0
+"""Seconds between two looks."""
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -71,3 +78,40 @@ def is_reconciled(database: Database) -> bool:
     with database.read() as connection:
         body = connection.execute(query).scalar_one_or_none()
     return body is not None and msgspec.json.decode(body).get("phase") == "done"
+
+
+class Watch:
+    """Lets a service that was started in `live` on a restored database go live, once everything has been read, or an
+    admin said so. A duty of the process `outside`."""
+
+    def __init__(
+        self, database: Database, go_live: Callable[[], None], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`go_live` journals the order."""
+        self._database = database
+        self._go_live = go_live
+        self._monotonic = monotonic
+        self._looked_at: float | None = None
+        self._is_done = must_watch(database) is None
+
+    def step(self) -> int:
+        now = self._monotonic()
+        if self._is_done or (self._looked_at is not None and now - self._looked_at < LOOK):
+            return 0
+        self._looked_at = now
+        if must_watch(self._database) is not None:
+            if not is_reconciled(self._database):
+                return 0
+            trust(self._database)
+            logger.info("everything at TokPortal has been read since the database was restored")
+        # Whoever dies before the order goes live at the next start.
+        self._go_live()
+        self._is_done = True
+        logger.warning("the restored service goes live: commands go to TokPortal from now on")
+        return 1
+
+    def forget(self) -> None:
+        self._looked_at = None
+
+    def close(self) -> None:
+        """There is nothing to give back."""

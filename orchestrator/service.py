@@ -25,6 +25,7 @@ from orchestrator.database.migrate import require_head
 from orchestrator.http_protocol import PunctualProtocol
 from orchestrator.journal.group_commit import GroupCommit
 from orchestrator.lookalike import SANDBOX, base_url, embedded, is_embedded
+from orchestrator.restored import must_watch
 from orchestrator.secrets import Secret, sandbox_secret, stored_secrets, stored_version
 from orchestrator.settings import Mode, Settings
 from orchestrator.supervisor import Child, Supervisor
@@ -212,7 +213,16 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _brief(database: Database, settings: Settings, clock: Clock) -> None:
     reads = settings.mode is Mode.SANDBOX or settings.tokportal_api_key is not None
-    brief(database, str(settings.mode), settings.config_dir, clock, settings.environment.get, reads=reads)
+    mode = settings.mode
+    if mode is Mode.LIVE and (restoration := must_watch(database)) is not None:
+        mode = Mode.OBSERVE
+        logger.warning(
+            "this database was restored from a backup of %s, and does not know what happened since: the service starts "
+            "in observe, reads everything at TokPortal once, and then goes live by itself. To go live now: "
+            "orchestrator restore --trust",
+            restoration.made_at,
+        )
+    brief(database, str(mode), settings.config_dir, clock, settings.environment.get, reads=reads)
 
 
 def _brief_again(loop: asyncio.AbstractEventLoop, database: Database, settings: Settings, clock: Clock) -> None:

@@ -21,10 +21,11 @@ from orchestrator.database.tables import journal
 from orchestrator.engine import Engine
 from orchestrator.journal import committer
 from orchestrator.outside import assemble
+from orchestrator.rebuilding import REBUILD, Keeper
 from orchestrator.settings import Settings
 from orchestrator.timers import Waker
-from projections import Follower
 from projections.follower import OvertakenError
+from projections.rebuild import Builder
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Duty(Protocol):
     def forget(self) -> None: ...
 
 
-DUTIES: dict[str, Callable[[Database, Lease], Duty]] = {"engine": Engine, "projections": Follower}
+DUTIES: dict[str, Callable[[Database, Lease], Duty]] = {"engine": Engine, "projections": Keeper}
 OUTSIDE = "outside"
 WORKERS = (*DUTIES, OUTSIDE)
 """Those that have a lease."""
@@ -63,7 +64,7 @@ JOURNAL = "journal"
 """The process that commits what the door takes. It belongs to the door: no lease, and no niceness."""
 JOURNAL_WAIT = 3.0
 """Seconds that the journal's statements may take: whoever waits for them is answered within four."""
-CONNECTIONS = {"engine": 2, "projections": 2, OUTSIDE: 8, JOURNAL: 1}
+CONNECTIONS = {"engine": 2, "projections": 2, OUTSIDE: 8, JOURNAL: 1, REBUILD: 3}
 """How many database connections each of the processes uses, at most."""
 
 
@@ -83,11 +84,36 @@ def run(name: str, settings: Settings) -> None:
     database = Database(url, connections=CONNECTIONS[name], name=f"orchestrator-{name}")
     lease = Lease(database, name, f"{socket.gethostname()}:{os.getpid()}")
     with closing(database):
-        if name == OUTSIDE:
+        if name == REBUILD:
+            rebuild(database, lease, stopping)
+        elif name == OUTSIDE:
             with closing(assemble(settings, database, lease, stopping)) as outside, Waker(TICK) as waker:
                 loop(outside, lease, stopping, pause=lambda: waker.wait(RENEW))
         else:
-            loop(DUTIES[name](database, lease), lease, stopping, Traffic(database).is_heavy)
+            duty = DUTIES[name](database, lease)
+            try:
+                loop(duty, lease, stopping, Traffic(database).is_heavy)
+            finally:
+                if isinstance(duty, Keeper):
+                    duty.close()
+
+
+def rebuild(database: Database, lease: Lease, stopping: threading.Event) -> None:
+    """Makes the read models anew that are wanted, and gives way to webhooks as the other workers do."""
+    is_traffic_heavy = Traffic(database).is_heavy
+
+    def give_way(worked: float) -> None:
+        if is_traffic_heavy():
+            _give_way(lease, stopping, GIVE_WAY * worked)
+        if stopping.is_set():
+            raise SystemExit
+
+    while not stopping.is_set():
+        if lease.acquire():
+            Builder(database, lease, give_way=give_way).run()
+            lease.release()
+            return
+        stopping.wait(RENEW)
 
 
 def tune_collector() -> None:

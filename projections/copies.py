@@ -40,7 +40,7 @@ def copy(suffix: str) -> Tables:
     for name, table in LIVE.items():
         made[name] = table.to_metadata(sa.MetaData(), name=f"{name}{suffix}")
         for index in made[name].indexes:
-            index.name = f"{index.name}{suffix}"
+            index.name = sa.sql.quoted_name(f"{index.name}{suffix}", quote=None)
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from orchestrator.log import Stored
 from projections import bundles as bundles_
 from projections import videos as videos_
 from projections.copies import Tables
-from projections.rows import Changes
+from projections.rows import Changes, UnreadableError
 from projections.tables import Upsert
 
 NAME = "countries"
@@ -139,7 +140,8 @@ def count_anew(log: sa.Connection, rows: sa.Connection, tables: Tables, position
     place = [sa.func.coalesce(bundles[name], "") for name in ("country", "platform")]
     is_postable = sa.func.sum(sa.case((bundles.postable, 1), else_=0))
     by_state = sa.select(*place, bundles.state, sa.func.count(), is_postable).group_by(*place, bundles.state)
-    for country, platform, state, count, postable in rows.execute(by_state):
+    found: Any = rows.execute(by_state)
+    for country, platform, state, count, postable in found:
         counts[country, platform, BUNDLES, state] += count
         counts[country, platform, POSTABLE, ""] += int(postable)
     wished = [sa.func.coalesce(videos[name], "") for name in ("country", "platform")]
@@ -149,17 +151,20 @@ def count_anew(log: sa.Connection, rows: sa.Connection, tables: Tables, position
     ]
     joined = tables["videos"].outerjoin(tables["bundles"], videos.bundle_id == bundles.bundle_id)
     query = sa.select(*where, videos.state, sa.func.count()).select_from(joined).where(videos.merged_into.is_(None))
-    numbered = [sa.literal_column(str(number)) for number in (1, 2, 3)]
-    for country, platform, state, count in rows.execute(query.group_by(*numbered)):
+    found = rows.execute(query.group_by(*(sa.literal_column(number) for number in ("1", "2", "3"))))
+    for country, platform, state, count in found:
         counts[country, platform, VIDEOS, state] += count
-    gates = sa.select(events.c.topic, events.c.state).where(
+    gates = sa.select(events.c.notification_id, events.c.topic, events.c.state).where(
         events.c.originator_id > "market:",
         events.c.originator_id < "market;",
         events.c.topic.in_(sorted(GATES)),
         events.c.notification_id <= position,
     )
-    told = log.execute(gates.order_by(events.c.notification_id)).all()
-    counts |= _standing_gates((topic, bytes(state)) for topic, state in told)
+    for at, topic, state in log.execute(gates.order_by(events.c.notification_id)):
+        try:
+            counts |= _standing_gates([(topic, bytes(state))])
+        except msgspec.MsgspecError as error:
+            raise UnreadableError(at, topic, error) from error
     return [(*key, count) for key, count in sorted(counts.items()) if count]
 
 

@@ -22,6 +22,7 @@ from orchestrator.policies.schema import parse
 from projections import bundles, campaigns, carriers, decisions, memo, videos
 from projections.copies import Tables
 from projections.lives import PAGE, Part, count, lives
+from projections.rows import UnreadableError
 from projections.tables import Load, select_by
 
 COUNTED = "SlotsCounted"
@@ -40,10 +41,6 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 Rows = Mapping[str, Sequence[Sequence[Any]]]
 T = TypeVar("T")
-
-
-class UnreadableError(Exception):
-    """An event cannot be folded; the text says which, and why."""
 
 
 class Filling:
@@ -214,7 +211,7 @@ class Filling:
         try:
             return decisions.values_of(event)
         except Exception as error:
-            raise _unreadable(event.position, event.topic, error) from error
+            raise UnreadableError(event.position, event.topic, error) from error
 
     # One event.
 
@@ -224,7 +221,7 @@ class Filling:
 
     def _fold(self, part: Part, into: Callable[[T, Sequence[str], Sequence[bytes]], None], row: T) -> None:
         if len(part.topics) != len(part.states):
-            raise UnreadableError(f"an event of {part.originator_id} has a line end in it, which no event has")
+            raise UnreadableError(None, part.topics[0], ValueError(f"a line end in an event of {part.originator_id}"))
         try:
             into(row, part.topics, part.states)
         except Exception as error:
@@ -244,17 +241,7 @@ class Filling:
         )
         with self._source.read() as connection:
             position = connection.execute(query.order_by(events.c.notification_id).limit(1)).scalar()
-        return _unreadable(position, part.topics[number], error)
-
-
-def _unreadable(position: int | None, topic: str, error: Exception) -> UnreadableError:
-    return UnreadableError(f"the event at position {position} ({topic}) cannot be folded: {why(error)}")
-
-
-def why(error: Exception) -> str:
-    """What went wrong, in one line."""
-    text = str(error).partition("\n")[0]
-    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
+        return UnreadableError(position, part.topics[number], error)
 
 
 def _into_bundle(row: bundles.Row, topics: Sequence[str], states: Sequence[bytes]) -> None:

@@ -31,3 +31,18 @@ class Rows(OrderedDict[str, Row]):
     def trim(self) -> None:
         while len(self) > KEPT:
             self.popitem(last=False)
+
+
+class UnreadableError(Exception):
+    """The event at `position` of the log cannot be folded; `cause` is why. The position is None where nobody knows."""
+
+    def __init__(self, position: int | None, topic: str, cause: Exception) -> None:
+        where = "an event" if position is None else f"the event at position {position}"
+        super().__init__(f"{where} ({topic}) cannot be folded: {why(cause)}")
+        self.position, self.topic, self.cause = position, topic, cause
+
+
+def why(error: Exception) -> str:
+    """What went wrong, in one line."""
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__

@@ -283,8 +283,23 @@ SCHEMAS: dict[str, JsonSchema] = {
         position=POSITION,
         head={**NUMBER, "description": "the end of the log"},
         lag={**NUMBER, "description": "events still to be followed"},
-        state=TEXT,
-        progress={"type": ["number", "null"], "description": "of a rebuild, from 0 to 1"},
+        state={
+            "type": "string",
+            "enum": ["live", "rebuilding", "failed", "behind"],
+            "description": "whether it is being made anew, stopped, or is far behind",
+        },
+        progress={"type": ["number", "null"], "description": "of a rebuild under way, from 0 to 1"},
+        version={**SOME_NUMBER, "description": "of the program's code that made its rows"},
+        failure=maybe(record(position=NUMBER, event=SOME_TEXT, reason=TEXT)),
+        rebuild=maybe(
+            record(
+                stage=TEXT,
+                progress={"type": "number"},
+                events_per_second=SOME_NUMBER,
+                seconds_left={"type": ["number", "null"]},
+                reason={**SOME_TEXT, "description": "why it failed, if it did"},
+            )
+        ),
     ),
     "Accepted": record(message_id={**TEXT, "description": "the command's message in the journal"}),
     "Health": record(
@@ -386,7 +401,17 @@ EXAMPLES: dict[str, Any] = {
         "body": '{"id": "evt_a03", "event": "bundle.warming_started", …}',
         "position": 4711,
     },
-    "Projection": {"name": "bundles", "position": 4700, "head": 4711, "lag": 11, "state": "live", "progress": None},
+    "Projection": {
+        "name": "bundles",
+        "position": 4700,
+        "head": 4711,
+        "lag": 11,
+        "state": "live",
+        "progress": None,
+        "version": 1,
+        "failure": None,
+        "rebuild": None,
+    },
     "Accepted": {"message_id": "msg_5f0e8a1c9d2b4c6fa7e3b0d4c8f1a2e9"},
     "Health": {"status": "pass", "checks": {"database": {"status": "pass", "detail": "can be read"}}},
     "Problem": {

@@ -10,7 +10,7 @@ from orchestrator.audit.checkpoints import Checkpoint
 from orchestrator.audit.findings import Finding, Report
 from orchestrator.audit.keys import PublicKey
 from orchestrator.audit.places import RENUMBERED, places
-from orchestrator.log.chain import BACKLOG, BATCH, ORIGIN, TAG, Link, batch_digest, leaf, tags_of
+from orchestrator.log.chain import BACKLOG, BATCH, ORIGIN, TAG, Link, batch_digest, leaf, leaves, tags_of
 
 KINDS: Final = ("message", "retried", "event")
 """The sections of a batch, in the order of their leaves."""
@@ -32,9 +32,15 @@ def leaf_of(kind: str, item: Item) -> bytes:
     return item.leaf if type(item) is Omitted else leaf(kind, item)
 
 
+def _leaves(kind: str, items: Sequence[Item]) -> list[bytes]:
+    return [leaf_of(kind, item) for item in items]
+
+
 class Auditor:
-    def __init__(self, report: Report, keys: Sequence[PublicKey]) -> None:
+    def __init__(self, report: Report, keys: Sequence[PublicKey], *, may_omit: bool = False) -> None:
+        """`may_omit`: items may be of the class `Omitted`."""
         self.report = report
+        self._leaves = _leaves if may_omit else leaves
         self._keys = {key.key_id: key for key in keys}
         self._last: Link | None = None
         self._previous: bytes | None = None
@@ -49,9 +55,9 @@ class Auditor:
 
     def batch(self, link: Link, sections: Sections) -> None:
         report, previous = self.report, self._follow(link)
-        leaves = b"".join([leaf_of(kind, item) for kind in KINDS for item in sections[kind]])
-        tags = tags_of(leaves)
-        digest = batch_digest(link, previous, leaves) if previous is not None else None
+        found = [one for kind in KINDS for one in self._leaves(kind, sections[kind])]
+        tags = tags_of(found)
+        digest = batch_digest(link, previous, found) if previous is not None else None
         if tags != link.tags or not _is_whole(link, sections):
             if digest == link.digest and _is_whole(link, sections):
                 report.add(Finding("changed", "batch", f"the tags of batch {link.batch} were changed", link.batch))

@@ -172,7 +172,7 @@ class Outside:
             os.fsync(file.fileno())
         draft.replace(self.folder / HEAD)
 
-    def keys(self) -> list[PublicKey]:
+    def public_keys(self) -> list[PublicKey]:
         """Every key that ever signed here."""
         return [PublicKey.read(path) for path in sorted((self.folder / KEYS).glob("*.pub"))]
 

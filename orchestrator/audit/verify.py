@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -21,6 +23,8 @@ PAGE: Final = 4_000
 LINKS: Final = 500
 """Rows of the chain that are read at once."""
 MOST_ORPHANS: Final = 20
+IN_DATABASE: Final = "in the database"
+OUTSIDE: Final = "outside the database"
 
 Progress = Callable[[int, int], None]
 """Told how many positions were looked at, and how many there are."""
@@ -31,11 +35,30 @@ MESSAGES: Final = (
     "AND marks.claim IN (0, marks.seq) THEN 1 ELSE 0 END "
     "FROM marks LEFT JOIN journal USING (seq) WHERE marks.applied_seq BETWEEN ? AND ? ORDER BY marks.applied_seq"
 )
+STATE_AT: Final = "SELECT state FROM events WHERE notification_id >= ? ORDER BY notification_id"
 REPLACED: Final = (
     "SELECT replaced_marks.batch, replaced_marks.number, replaced_marks.seq, replaced_marks.status, "
     "replaced_marks.reason, replaced_marks.first_position, replaced_marks.events, replaced_marks.claims "
     "FROM replaced_marks"
 )
+
+
+class Batch(NamedTuple):
+    """A row of the chain, and what is there of what it covers. A checkpoint, where one was made of it."""
+
+    link: Link
+    sections: Mapping[str, Sequence[Any]]
+    checkpoints: Sequence[Checkpoint]
+
+
+class Page(NamedTuple):
+    """What is read at once, for some batches."""
+
+    links: Sequence[Link]
+    messages: Sequence[Any]
+    events: Sequence[Any]
+    retried: Mapping[int, Sequence[Any]]
+    checkpoints: Sequence[Checkpoint]
 
 
 class Reader:
@@ -44,6 +67,7 @@ class Reader:
     def __init__(self, database: Database, connection: sa.Connection) -> None:
         self.connection = connection
         self.chain = Chain(database)
+        self._is_sqlite = database.is_sqlite
         self._has_replaced = bool(self.rows("SELECT 1 FROM replaced_marks LIMIT 1"))
         self.inconsistent: list[int] = []
         """Messages, by `applied_seq`, whose mark says something else of their identity than the journal."""
@@ -92,15 +116,17 @@ class Reader:
                 low = link.batch + 1
         return found
 
-    def position_at(self, moment: datetime) -> int:
-        """The last position that was recorded by then; 0 if there is none."""
+    def position_at(self, moment: datetime, *, before: bool = False) -> int:
+        """The last position that was recorded by then, or before; 0 if there is none."""
         low, high = 0, self.ends()[0]
         while low < high:
             middle = (low + high + 1) // 2
             rows = self.rows(
                 "SELECT state FROM events WHERE notification_id >= ? ORDER BY notification_id LIMIT 1", middle
             )
-            low, high = (middle, high) if rows and recorded_at(rows[0][0]) <= moment else (low, middle - 1)
+            at = recorded_at(rows[0][0]) if rows else None
+            is_in = at is not None and (at < moment or (at == moment and not before))
+            low, high = (middle, high) if is_in else (low, middle - 1)
         return low
 
     def messages(self, first: int, last: int) -> list[Any]:
@@ -141,41 +167,58 @@ class Reader:
             found.setdefault(batch, []).append((number, seq, Outcome(*old), new))
         return found
 
-    def batches(self, first: int, until: int | None = None) -> Iterator[tuple[Link, dict[str, Sequence[Any]]]]:
-        """From batch `first` on, up to the one that has the event at `until`."""
-        page: list[Link] = []
+    def batches(self, first: int, until: int | None = None) -> Generator[Batch]:
+        """From batch `first` on, up to the one that has the event at `until`. To be closed if it is left early."""
+        pages = self._pages(first, until)
+        for page in pages if self._is_sqlite else _ahead(pages):
+            taken = _Cut(page.messages), _Cut(page.events)
+            checkpoints = {one.batch: one for one in page.checkpoints}
+            for link in page.links:
+                sections = {
+                    "message": taken[0].cut(link.first_applied, link.last_applied),
+                    "retried": page.retried.get(link.batch, []),
+                    "event": taken[1].cut(link.first_position, link.last_position),
+                }
+                one = checkpoints.get(link.batch)
+                yield Batch(link, sections, [one] if one is not None else [])
+
+    def _pages(self, first: int, until: int | None) -> Iterator[Page]:
+        links: list[Link] = []
         for link in self.links(first):
-            page.append(link)
+            links.append(link)
             is_last = until is not None and link.last_position >= until
-            if (
-                is_last
-                or link.last_position - page[0].first_position >= PAGE
-                or (link.last_applied - page[0].first_applied >= PAGE)
-            ):
-                yield from self._page(page)
-                page = []
+            start = links[0]
+            rows = max(link.last_position - start.first_position, link.last_applied - start.first_applied)
+            if is_last or rows >= PAGE or len(links) >= LINKS:
+                yield self._page(links)
+                links = []
             if is_last:
                 return
-        if page:
-            yield from self._page(page)
+        if links:
+            yield self._page(links)
 
-    def _page(self, links: Sequence[Link]) -> Iterator[tuple[Link, dict[str, Sequence[Any]]]]:
+    def _page(self, links: list[Link]) -> Page:
         # The least and the greatest, since a tampered chain may say anything.
-        messages = self.messages(min(k.first_applied for k in links), max(k.last_applied for k in links))
-        events = self.chain.events(
-            self.connection, min(k.first_position for k in links), max(k.last_position for k in links)
+        return Page(
+            links,
+            self.messages(min(link.first_applied for link in links), max(link.last_applied for link in links)),
+            self.chain.events(
+                self.connection,
+                min(link.first_position for link in links),
+                max(link.last_position for link in links),
+            ),
+            self.retried(links[0].batch, links[-1].batch),
+            stored(self.connection, links[0].batch, links[-1].batch),
         )
-        retried = self.retried(links[0].batch, links[-1].batch)
-        taken = _Cut(messages), _Cut(events)
-        for link in links:
-            yield (
-                link,
-                {
-                    "message": taken[0].cut(link.first_applied, link.last_applied),
-                    "retried": retried.get(link.batch, []),
-                    "event": taken[1].cut(link.first_position, link.last_position),
-                },
-            )
+
+
+def _ahead(pages: Iterator[Page]) -> Iterator[Page]:
+    """Reads a page while the one before it is looked at. The server does its part of the work elsewhere."""
+    with ThreadPoolExecutor(1) as executor:
+        following = executor.submit(next, pages, None)
+        while (page := following.result()) is not None:
+            following = executor.submit(next, pages, None)
+            yield page
 
 
 class _Cut:
@@ -214,17 +257,21 @@ def verify(
             begin = link.batch
             before = reader.rows("SELECT digest FROM chain WHERE batch = ?", begin - 1)
             auditor.begin(begin - 1, before[0][0] if before else None)
-        marks = _Checkpoints(reader, auditor, outside if until is None and begin == 1 else None, begin)
+        beside = _Beside(auditor, outside if until is None and begin == 1 else None)
         head, applied = reader.ends()
         last: Link | None = None
-        for link, sections in reader.batches(begin, until):
-            auditor.batch(link, sections)
-            marks.upto(link)
-            if progress is not None:
-                progress(link.last_position, head if until is None else min(until, head))
-            last = link
+        with closing(reader.batches(begin, until)) as batches:
+            for link, sections, checkpoints in batches:
+                auditor.batch(link, sections)
+                for one in checkpoints:
+                    auditor.checkpoint(one, IN_DATABASE, link)
+                beside.upto(link)
+                if progress is not None:
+                    progress(link.last_position, head if until is None else min(until, head))
+                last = link
         if until is None:
-            marks.rest()
+            _without_batch(reader, auditor)
+            beside.rest()
             _ends(reader, report, last, head, applied)
             if begin == 1:
                 _orphans(reader, report)
@@ -286,43 +333,35 @@ def _notes(reader: Reader, report: Report, last: Link | None) -> None:
         )
 
 
-class _Checkpoints:
-    """Holds the checkpoints of the database, and those outside, against the batches as they go by."""
+def _without_batch(reader: Reader, auditor: Auditor) -> None:
+    """The checkpoints in the database of batches that are not there."""
+    for (batch,) in reader.rows(
+        "SELECT batch FROM checkpoints WHERE NOT EXISTS (SELECT 1 FROM chain WHERE chain.batch = checkpoints.batch) "
+        f"ORDER BY batch LIMIT {MOST_ORPHANS}"
+    ):
+        for one in stored(reader.connection, batch, batch):
+            auditor.checkpoint(one, IN_DATABASE, None)
 
-    def __init__(self, reader: Reader, auditor: Auditor, outside: Outside | None, begin: int) -> None:
-        self._reader = reader
+
+class _Beside:
+    """Holds the checkpoints outside against the batches as they go by."""
+
+    def __init__(self, auditor: Auditor, outside: Outside | None) -> None:
         self._auditor = auditor
-        self._next = begin
-        self._own: list[Checkpoint] = []
-        self._loaded = begin - 1
-        self._beside = self._read(outside) if outside is not None else iter(())
-        self._waiting: Checkpoint | None = next(self._beside, None)
+        self._checkpoints = self._read(outside) if outside is not None else iter(())
+        self._next = next(self._checkpoints, None)
 
     def upto(self, link: Link) -> None:
         """The batch was looked at."""
-        if link.batch > self._loaded:
-            self._loaded = link.batch + LINKS
-            self._own += stored(self._reader.connection, self._next, self._loaded)
-            self._next = self._loaded + 1
-        self._take(link.batch, link)
+        while self._next is not None and self._next.batch <= link.batch:
+            self._auditor.checkpoint(self._next, OUTSIDE, link if self._next.batch == link.batch else None)
+            self._next = next(self._checkpoints, None)
 
     def rest(self) -> None:
         """Those of batches that are not there."""
-        self._own += stored(self._reader.connection, self._next, 2**62)
-        self._take(2**62, None)
-
-    def _take(self, batch: int, link: Link | None) -> None:
-        while self._own and self._own[0].batch <= batch:
-            one = self._own.pop(0)
-            self._auditor.checkpoint(
-                one, "in the database", link if link is not None and one.batch == link.batch else None
-            )
-        while self._waiting is not None and self._waiting.batch <= batch:
-            one = self._waiting
-            self._auditor.checkpoint(
-                one, "outside the database", link if link is not None and one.batch == link.batch else None
-            )
-            self._waiting = next(self._beside, None)
+        while self._next is not None:
+            self._auditor.checkpoint(self._next, OUTSIDE, None)
+            self._next = next(self._checkpoints, None)
 
     def _read(self, outside: Outside) -> Iterator[Checkpoint]:
         """The checkpoints outside that still count, by batch."""

@@ -15,6 +15,8 @@ import typer
 from orchestrator import __version__
 from orchestrator.cli import (
     alerts,
+    audit,
+    backup,
     bundles,
     campaigns,
     commands,
@@ -24,6 +26,7 @@ from orchestrator.cli import (
     messages,
     policies,
     projections,
+    replay,
     sandbox,
     show,
     simulate,
@@ -186,6 +189,7 @@ app.add_typer(campaigns.campaigns, name="campaigns")
 app.add_typer(campaigns.campaign, name="campaign")
 app.command("history")(history.history)
 app.command("decisions")(decisions.decisions)
+app.command("replay")(replay.replay)
 app.command("demo")(demo.demo)
 app.add_typer(policies.app, name="policy")
 app.add_typer(messages.app, name="messages")
@@ -193,5 +197,8 @@ app.add_typer(commands.app, name="commands")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(projections.app, name="projections")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(audit.app, name="audit")
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.add_typer(simulate.simulate, name="simulate")
 app.command("sandbox")(sandbox.sandbox)

@@ -30,7 +30,10 @@ def explain(error: Exception) -> str | None:
 
     from orchestrator.api.cursors import BadCursor
     from orchestrator.api.queries.moments import BadMoment
+    from orchestrator.backup.error import BackupError
+    from orchestrator.cli.audit import AuditError
     from orchestrator.cli.giving import RefusedOrderError
+    from orchestrator.cli.projections import RebuildFailedError
     from orchestrator.cli.reading import NotFoundError
     from orchestrator.database.migrate import SchemaError
     from orchestrator.demo.world import DemoError
@@ -55,8 +58,11 @@ def explain(error: Exception) -> str | None:
         | RegistrationError
         | NotFoundError
         | RefusedOrderError
+        | RebuildFailedError
         | DocumentError
-        | DemoError,
+        | DemoError
+        | BackupError
+        | AuditError,
     ):
         return str(error)
     if isinstance(error, CommandError):

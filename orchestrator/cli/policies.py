@@ -15,11 +15,14 @@ from orchestrator.cli.documents import read_text
 from orchestrator.cli.explain import DocumentError
 from orchestrator.cli.giving import give
 from orchestrator.cli.options import Country, Json, Platform, Reason, country_of, platform_of
-from orchestrator.cli.reading import load_settings, read
+from orchestrator.cli.progress import bar
+from orchestrator.cli.reading import load_settings, opened, read
+from orchestrator.cli.replay import SHOWN, From, To, stretch
 
 if TYPE_CHECKING:
     from orchestrator.documents import Problem
     from orchestrator.policies.schema import Policies
+    from orchestrator.replay.whatif import Decision, Difference, Report
 
 app = typer.Typer(help="Policies: what the orchestrator does by itself.", no_args_is_help=True)
 
@@ -132,6 +135,79 @@ def apply(file: File = None, reason: Reason = None, json: Json = False) -> None:
     if not json and _replacement(own) not in (None, policies.text):
         again = f"{own} says something else, and replaces this when the service starts again or gets a SIGHUP."
         show.say(again, style="yellow")
+
+
+@app.command("what-if")
+def what_if(
+    candidate: Annotated[Path, typer.Argument(help="The policies to try.")],
+    first: From = None,
+    last: To = None,
+    json: Json = False,
+) -> None:
+    """Show what other policies would have decided over history, beside what was decided. Nothing is changed."""
+    from orchestrator.documents import Refused
+    from orchestrator.replay.whatif import what_if as run
+    from orchestrator.worker import tune_collector
+
+    try:
+        policies = _parse(candidate)
+    except Refused as error:
+        raise DocumentError(candidate, error.problems) from None
+    tune_collector()
+    with opened(connections=2) as database, bar("messages") as progress:
+        begin, end = stretch(database, first, last)
+        report = run(database, policies.text, first=begin, last=end, progress=progress)
+    if json:
+        show.write_json({"candidate": policies.sha256, **report.as_dict()})
+        return
+    _write_problems(list(policies.warnings))
+    _tell_what_if(report)
+
+
+def _tell_what_if(report: Report) -> None:
+    told = report.as_dict()
+    out = show.console()
+    if not told["kinds"]:
+        show.say(f"Nothing was decided between the positions {report.first} and {report.last}, and nothing would be.")
+        return
+    out.print(show.table(told["kinds"], "kind", "taken", "comparable", "candidate"))
+    out.print()
+    out.print(show.table(told["countries"], "country", "taken", "candidate", "differences", "stopped"))
+    out.print()
+    for difference in report.differences[:SHOWN]:
+        _tell_difference(difference)
+    if report.count > SHOWN:
+        show.say(f"… and {report.count - SHOWN:,} differences more; --json shows up to {len(report.differences):,}.")
+    show.say("")
+    stopped = len(report.stopped)
+    show.say(
+        f"{report.count:,} differences. History answers to the end for {len(report.subjects) - stopped:,} of the "
+        f"{len(report.subjects):,} that anything was decided about, and for {stopped:,} up to where something else "
+        "would have been sent: what would have come of that, nobody knows."
+    )
+
+
+def _besides(one: Decision, pair: tuple[Decision, Decision]) -> str:
+    """Of what one of the pair says, that in which they differ."""
+    was, now = (decision.what for decision in pair)
+    more = [f"{name} {value}" for name, value in one.what.items() if was.get(name) != now.get(name)]
+    return f" ({', '.join(more)})" if more else ""
+
+
+def _tell_difference(difference: Difference) -> None:
+    name = difference.subject.partition(":")[2]
+    show.say(f"{difference.at}  {name}  position {difference.position}", style="bold")
+    sides = {"taken": difference.taken, "candidate": difference.candidate}
+    reasons = [[(one.kind, one.reason) for one in side] for side in sides.values()]
+    for side, decisions in sides.items():
+        said = [f"{one.kind}: {one.reason or 'no reason given'}" for one in decisions]
+        if reasons[0] == reasons[1]:
+            # What they say besides is what differs.
+            pairs = list(zip(difference.taken, difference.candidate, strict=True))
+            said = [text + _besides(one, pair) for text, one, pair in zip(said, decisions, pairs, strict=True)]
+        show.say(f"  {side:10} {'; '.join(said) or 'nothing'}")
+    if difference.stops is not None:
+        show.say(f"  stops here {difference.stops}", style="yellow")
 
 
 def _path(file: Path | None) -> Path:

@@ -29,7 +29,7 @@ def load_settings() -> Settings:
 
 
 @contextmanager
-def opened() -> Iterator[Database]:
+def opened(*, connections: int = 1, statement_timeout: float = 60.0) -> Iterator[Database]:
     """The database, which is there and has the schema of this program."""
     from orchestrator.database import Database
     from orchestrator.database.connection import parse_url
@@ -41,7 +41,7 @@ def opened() -> Iterator[Database]:
         raise NotFoundError(
             f"there is no database yet at {parsed.database}: start the service, or run orchestrator migrate"
         )
-    database = Database(url, connections=1, name="orchestrator-cli")
+    database = Database(url, connections=connections, name="orchestrator-cli", statement_timeout=statement_timeout)
     try:
         require_head(database)
         yield database

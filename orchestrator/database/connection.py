@@ -96,12 +96,22 @@ class Database:
                 connection.exec_driver_sql("BEGIN")
             else:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                self._hold_read_models(connection)
             try:
                 yield connection
             finally:
                 if self.is_sqlite:
                     connection.exec_driver_sql("ROLLBACK")
                 connection.rollback()
+
+    def _hold_read_models(self, connection: sa.Connection) -> None:
+        """Keeps read models that were made anew from taking the place of the old ones in the middle of this snapshot:
+        names are looked up as they are now, but rows as they were. LOCK is the one statement that comes before the
+        snapshot is taken; whoever puts them there locks the same table exclusively."""
+        try:
+            connection.exec_driver_sql("LOCK TABLE projections IN ACCESS SHARE MODE")
+        except sa.exc.ProgrammingError:  # There is no schema yet.
+            connection.rollback()
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:

@@ -352,6 +352,12 @@ class ServiceResumed(Ours):
     TOPIC = "ServiceResumed"
 
 
+class RebuildOrdered(Ours):
+    """A person wants a read model made anew from the log. `data`: its `name`."""
+
+    TOPIC = "RebuildOrdered"
+
+
 class CommandSettled(Ours):
     """A person had a command tried again, discarded or approved. `data`: `order` (retry, discard or approve),
     `command_id`, `what` it does, `price`."""

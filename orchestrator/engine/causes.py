@@ -21,6 +21,7 @@ CAUSES: Final[Mapping[str, tuple[str, ...]]] = {
     "conflict": (),
     "policies_refused": (),
     "contract": (),
+    "projection": (),
 }
 """By kind of alert, what it must share with another one to have the same cause. Where a kind is not named, that is the
 market: bans come in waves, and so does what follows from them."""

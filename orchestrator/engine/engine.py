@@ -16,6 +16,7 @@ from eventsourcing.persistence import IntegrityError, StoredEvent
 
 from orchestrator.database import DATA_ERRORS, Database, Lease
 from orchestrator.desk import Desk
+from orchestrator.engine import programs
 from orchestrator.engine.aggregates import LoadedAggregates
 from orchestrator.engine.decide import Judged, apply, judge, touched
 from orchestrator.engine.reactions import found, house, orders, outcomes, silence
@@ -103,6 +104,7 @@ class Engine:
         self._applied = 0
         self._first_position = 0
         self._has_left_work = False
+        self._has_signed = False
 
     @property
     def full(self) -> int:
@@ -111,6 +113,7 @@ class Engine:
 
     def forget(self) -> None:
         """To be called when the lease was lost or a commit failed: the next step starts from what is stored."""
+        self._has_signed = False
         self._aggregates.forget()
         self._chain.forget()
         self._desk.clear()
@@ -354,6 +357,8 @@ class Engine:
             first = self._log.append(connection, batch.events)
             if first != self._first_position:
                 raise IntegrityError("the log has grown since this batch was decided")
+            if batch.events and not self._has_signed:
+                programs.sign(connection, first)
             self._inbox.mark(connection, batch.marks, self._applied + 1)
             self._chain.append(
                 connection, batch.messages, batch.marks, batch.again, batch.events, first, self._applied + 1
@@ -371,6 +376,7 @@ class Engine:
             self._inbox.enqueue(connection, follow.works)
             self._desk.write(connection)
         self._desk.written()
+        self._has_signed = self._has_signed or bool(batch.events)
         self._applied += len(batch.marks)
         self._first_position += len(batch.events)
         self._now = batch.now

@@ -111,13 +111,18 @@ def leaf(what: str, item: Sequence[Any]) -> bytes:
     return sha256(_encode((what, *item))).digest()
 
 
-def batch_digest(link: Link, previous: bytes, leaves: bytes) -> bytes:
-    """What `link.digest` has to be. `leaves`: all of them, joined."""
-    return sha256(_encode(("batch", *link[:6], previous)) + leaves).digest()
+def leaves(what: str, items: Iterable[Sequence[Any]]) -> list[bytes]:
+    """The leaves of many items."""
+    return [sha256(_encode((what, *item))).digest() for item in items]
 
 
-def tags_of(leaves: bytes) -> bytes:
-    return b"".join([leaves[start : start + TAG] for start in range(0, len(leaves), 32)])
+def batch_digest(link: Link, previous: bytes, leaves: Sequence[bytes]) -> bytes:
+    """What `link.digest` has to be."""
+    return sha256(b"".join((_encode(("batch", *link[:6], previous)), *leaves))).digest()
+
+
+def tags_of(leaves: Sequence[bytes]) -> bytes:
+    return b"".join([leaf[:TAG] for leaf in leaves])
 
 
 class Chain:
@@ -148,15 +153,13 @@ class Chain:
     def catch_up(self, connection: sa.Connection) -> Link:
         """Adds one batch of what is in the log and not in the chain; bounded, so that it has to be repeated."""
         end = self._end(connection)
-        leaves = []
-        applied, position = end.last_applied, end.last_position
-        for message in self.messages(connection, end.last_applied + 1, end.last_applied + SLICE):
-            leaves.append(leaf("message", message))
-            applied = message[0]
-        for event in self.events(connection, end.last_position + 1, end.last_position + SLICE):
-            leaves.append(leaf("event", event))
-            position = event[0]
-        return self._add(connection, BACKLOG, position, applied, b"".join(leaves))
+        messages = self.messages(connection, end.last_applied + 1, end.last_applied + SLICE)
+        events = self.events(connection, end.last_position + 1, end.last_position + SLICE)
+        applied = messages[-1][0] if messages else end.last_applied
+        position = events[-1][0] if events else end.last_position
+        return self._add(
+            connection, BACKLOG, position, applied, [*leaves("message", messages), *leaves("event", events)]
+        )
 
     def append(
         self,
@@ -176,17 +179,21 @@ class Chain:
         end = self._end(connection)
         if (end.last_position + 1, end.last_applied + 1) != (first_position, first_applied):
             raise IntegrityError("the chain does not end where this batch begins")
-        leaves = [
-            leaf("message", (applied, message.seq, *fields_of(message), *outcome_of(mark)))
+        taken = (
+            message_item(applied, message, mark)
             for applied, (message, mark) in enumerate(zip(messages, marks, strict=True), start=first_applied)
-        ]
-        leaves += self._replace(connection, end.batch + 1, list(again))
-        leaves += [
-            leaf("event", (position, event.originator_id, event.originator_version, event.topic, event.state))
+        )
+        written = (
+            (position, event.originator_id, event.originator_version, event.topic, event.state)
             for position, event in enumerate(events, start=first_position)
+        )
+        found = [
+            *leaves("message", taken),
+            *self._replace(connection, end.batch + 1, list(again)),
+            *leaves("event", written),
         ]
         position, applied = first_position + len(events) - 1, first_applied + len(marks) - 1
-        self._add(connection, BATCH, position, applied, b"".join(leaves))
+        self._add(connection, BATCH, position, applied, found)
 
     def messages(self, connection: sa.Connection, first: int, last: int) -> list[Any]:
         """The messages that were taken in this order, as items of a batch, with what has become of them by now."""
@@ -224,12 +231,12 @@ class Chain:
             self._last = Link(*found[0]) if found else Link(0, BATCH, 0, 0, 0, 0, b"", ORIGIN)
         return self._last
 
-    def _add(self, connection: sa.Connection, kind: str, position: int, applied: int, leaves: bytes) -> Link:
+    def _add(self, connection: sa.Connection, kind: str, position: int, applied: int, found: Sequence[bytes]) -> Link:
         end = self._end(connection)
         link = Link(
-            end.batch + 1, kind, end.last_position + 1, position, end.last_applied + 1, applied, tags_of(leaves), b""
+            end.batch + 1, kind, end.last_position + 1, position, end.last_applied + 1, applied, tags_of(found), b""
         )
-        link = link._replace(digest=batch_digest(link, end.digest, leaves))
+        link = link._replace(digest=batch_digest(link, end.digest, found))
         cursor: Any = connection.connection.cursor()
         statement = f"INSERT INTO chain ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         try:
@@ -243,7 +250,7 @@ class Chain:
 
     def _replace(self, connection: sa.Connection, batch: int, again: Sequence[Became]) -> list[bytes]:
         """Keeps what the marks of messages that were applied again said until now; the leaves of these."""
-        leaves = []
+        found = []
         known: dict[int, Outcome] = {}
         for number, mark in enumerate(again, start=1):
             if mark.seq not in known:
@@ -258,25 +265,31 @@ class Chain:
                 ),
                 {"batch": batch, "number": number, "seq": mark.seq, **old._asdict()},
             )
-            leaves.append(leaf("retried", (number, mark.seq, old, new)))
-        return leaves
+            found.append(leaf("retried", (number, mark.seq, old, new)))
+        return found
 
 
-def fields_of(message: Any) -> tuple[Any, ...]:
-    """The values of `MESSAGE_COLUMNS` of a message that the engine took."""
+def message_item(applied_seq: int, message: Any, mark: Became) -> tuple[Any, ...]:
+    """A message that the engine took, and what became of it, as an item of a batch."""
+    seq, message_id, kind, endpoint, mode, dialect, event_id, body, actor, received_at, id_source, digest, headers = (
+        message
+    )
     return (
-        bytes.fromhex(message.message_id[4:]),
-        message.kind,
-        message.endpoint,
-        message.mode,
-        message.dialect,
-        message.event_id,
-        message.id_source,
-        message.digest,
-        message.body,
-        message.headers,
-        message.actor,
-        message.received_at,
+        applied_seq,
+        seq,
+        bytes.fromhex(message_id[4:]),
+        kind,
+        endpoint,
+        mode,
+        dialect,
+        event_id,
+        id_source,
+        digest,
+        body,
+        headers,
+        actor,
+        received_at,
+        *outcome_of(mark),
     )
 
 

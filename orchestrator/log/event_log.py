@@ -17,6 +17,7 @@ from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notif
 
 from orchestrator.database import Database
 from orchestrator.database.tables import events
+from orchestrator.log.upcasting import EVOLVED, current
 
 LOG_LOCK = 0x6F726C67
 """The advisory lock on PostgreSQL that writers of the log hold until they commit. A lock on the table would do the
@@ -33,7 +34,7 @@ COLUMNS = "notification_id, originator_id, originator_version, topic, state"
 
 
 class Stored(NamedTuple):
-    """One event as the log holds it."""
+    """One event of the log. `state` is in the form of today, whatever version was stored."""
 
     position: int
     originator_id: str
@@ -111,9 +112,12 @@ class EventLog(ApplicationRecorder):
                 cursor.execute(statement, parameters)
             else:
                 cursor.execute(statement.replace("?", "%s"), parameters, binary=True)
-            return [Stored(*row) for row in cursor.fetchall()]
+            rows = [Stored(*row) for row in cursor.fetchall()]
         finally:
             cursor.close()
+        if EVOLVED:
+            rows = [row._replace(state=current(row.topic, row.state)) if row.topic in EVOLVED else row for row in rows]
+        return rows
 
     # The library's interface, each call in a transaction of its own.
 
@@ -139,7 +143,10 @@ class EventLog(ApplicationRecorder):
         order = events.c.originator_version.desc() if desc else events.c.originator_version
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(order).limit(limit)).all()
-        return [StoredEvent(row.originator_id, row.originator_version, row.topic, row.state) for row in rows]
+        return [
+            StoredEvent(row.originator_id, row.originator_version, row.topic, current(row.topic, row.state))
+            for row in rows
+        ]
 
     def select_notifications(
         self,
@@ -161,7 +168,9 @@ class EventLog(ApplicationRecorder):
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(events.c.notification_id).limit(limit)).all()
         return [
-            Notification(row.originator_id, row.originator_version, row.topic, row.state, row.notification_id)
+            Notification(
+                row.originator_id, row.originator_version, row.topic, current(row.topic, row.state), row.notification_id
+            )
             for row in rows
         ]
 

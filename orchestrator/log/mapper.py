@@ -9,12 +9,14 @@ import msgspec
 from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 from eventsourcing.utils import get_topic, resolve_topic
 
+from orchestrator.domain.aggregate import Registered
 from orchestrator.domain.bundle import Account, Bundle
 from orchestrator.domain.campaign import Campaign
 from orchestrator.domain.decisions import OURS, Step
-from orchestrator.domain.facts import KINDS, DomainEvent, Note
+from orchestrator.domain.facts import KINDS, DomainEvent, Note, leaves
 from orchestrator.domain.house import Market, Service
 from orchestrator.domain.video import Video
+from orchestrator.log.upcasting import EVOLVED, VERSION, current, learn, upcast, version_of
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -22,6 +24,12 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 AGGREGATES = (Bundle, Video, Account, Campaign, Market, Service)
 """Whose events are in the log. To import them registers their topics."""
+
+TOPICS: dict[str, type[Any]] = {**KINDS, **OURS, **{get_topic(kind): kind for kind in leaves(Registered)}}
+"""The class of every event that there can be, by its topic."""
+
+for _topic, _kind in TOPICS.items():
+    learn(_topic, _kind)
 
 
 class _Fact(msgspec.Struct):
@@ -52,7 +60,7 @@ def note(topic: str, state: bytes) -> Note | None:
     keeps = _KEEPS.get(topic)
     if keeps is None:
         return None
-    fact = _decode_fact(state)
+    fact = _decode_fact(current(topic, state) if topic in EVOLVED else state)
     data = fact.data
     return Note(
         topic,
@@ -83,7 +91,7 @@ def step(topic: str, state: bytes) -> Step | None:
     kind = OURS.get(topic)
     if kind is None:
         return None
-    ours = _decode_ours(state)
+    ours = _decode_ours(current(topic, state) if topic in EVOLVED else state)
     detail = {name: value for name, value in ours.data.items() if name not in kind.forgets}
     if ours.reason is not None:
         detail["reason"] = ours.reason
@@ -108,6 +116,8 @@ class EventMapper(Mapper[str]):
         state = dict(vars(domain_event))
         originator_id = state.pop("originator_id")
         originator_version = state.pop("originator_version")
+        if (version := version_of(type(domain_event))) > 1:
+            state[VERSION] = version
         return StoredEvent(originator_id, originator_version, get_topic(type(domain_event)), _encode(state))
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEvent:
@@ -116,9 +126,12 @@ class EventMapper(Mapper[str]):
         )
 
     def event(self, originator_id: Any, originator_version: int, topic: str, state: bytes) -> DomainEvent:
-        """The event with these stored parts. Raises the library's TopicError for a topic that nobody knows."""
+        """The event with these stored parts, of whatever version. Raises the library's TopicError for a topic that
+        nobody knows, and `FutureVersionError`."""
         kind = resolve_topic(topic)
         values = _decode(state)
+        if topic in EVOLVED or VERSION in values:
+            upcast(topic, kind, values)
         values["timestamp"] = datetime.fromisoformat(values["timestamp"])
         if "occurred_at" in values:
             values["occurred_at"] = datetime.fromisoformat(values["occurred_at"])

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from orchestrator.database.tables import events
 from orchestrator.domain.decisions import PoliciesApplied
 from orchestrator.domain.house import Service
+from orchestrator.log.upcasting import current
 
 
 class _Data(msgspec.Struct):
@@ -39,4 +40,4 @@ def policies_text(connection: sa.Connection, position: int) -> str | None:
 
 def applied_policies(topic: str, state: bytes) -> str | None:
     """The text of the policies that came into force with a stored event, if any did."""
-    return _decode(state).data.text if topic == PoliciesApplied.TOPIC else None
+    return _decode(current(topic, state)).data.text if topic == PoliciesApplied.TOPIC else None

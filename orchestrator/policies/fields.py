@@ -354,6 +354,7 @@ ALERTS: Final = (
     "unmet",
     "silence",
     "contract",
+    "projection",
 )
 """Everything that people are told of."""
 

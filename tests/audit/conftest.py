@@ -17,3 +17,9 @@ def log(migrated_url: str, tmp_path: Path) -> Iterator[Log]:
         log = Log(database, tmp_path / "audit" / "orchestrator")
         log.tell_a_story()
         yield log
+
+
+@pytest.fixture
+def database(migrated_url: str) -> Iterator[Database]:
+    with closing(Database(migrated_url, connections=3)) as database:
+        yield database

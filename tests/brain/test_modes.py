@@ -85,7 +85,7 @@ def test_days_that_passed_while_observing_move_on_and_do_not_count_as_silence(ma
     assert after.target_day is not None
     assert after.target_day > stage.now.date().isoformat()
     (moved,) = stage.events(VideoRescheduled)
-    assert moved.reason == "2026-11-24 passed while it had to wait"
+    assert moved.reason == f"2026-11-24 passed while it had to wait: {after.target_day} instead"
     assert [status for _, status, _ in commands(stage)] == ["discarded", "pending"]
     assert stage.alerts() == []
     stage.send_all()

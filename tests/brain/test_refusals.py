@@ -47,7 +47,8 @@ def test_a_day_that_is_full_there_moves_the_video_to_the_next(make: Make) -> Non
 
     assert where(stage, video) == ("b1", "2026-11-25", 1)
     (moved,) = stage.events(VideoRescheduled)
-    assert moved.reason == "TokPortal takes no further video for 2026-11-24 on b1"
+    assert moved.reason == "TokPortal takes no further video for 2026-11-24 on b1: 2026-11-25 instead"
+    assert stage.alerts() == []
     assert handovers(stage, video) == [
         ("2026-11-24", "dead", "VIDEOS_PER_DAY_EXCEEDED"),
         ("2026-11-25", "pending", None),

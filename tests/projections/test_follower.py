@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from orchestrator.database import Database, Lease, LeaseLostError
 from orchestrator.database.tables import bundles, countries, events, projections, videos
@@ -15,7 +16,8 @@ from tests.projections.logs import article, follow, public, record, rows
 
 
 def positions(database: Database) -> set[tuple[str, int]]:
-    return set(rows(database, projections))
+    with database.read() as connection:
+        return {tuple(row) for row in connection.execute(sa.select(projections.c.name, projections.c.position))}
 
 
 def test_read_models_start_empty_at_position_0(database: Database) -> None:

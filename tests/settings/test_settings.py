@@ -358,7 +358,7 @@ def test_effective_values_and_sources(tmp_path: Path) -> None:
     settings = Settings.load({"ORCHESTRATOR_MODE": "observe", "ORCHESTRATOR_HOST": ""}, tmp_path)
     effective = {setting.variable: (setting.value, setting.source) for setting in settings.effective}
 
-    assert len(effective) == 17
+    assert len(effective) == 18
     assert effective["ORCHESTRATOR_PORT"] == ("9000", ".env")
     assert effective["ORCHESTRATOR_MODE"] == ("observe", "environment")
     assert effective["ORCHESTRATOR_HOST"] == ("127.0.0.1", "default")

@@ -36,7 +36,7 @@ class Plan:
     seed: int = 1
     speed: float = 3_000
     dialect: Dialect = Dialect.ARTICLE
-    kill_after: tuple[float, float] = (3, 9)
+    kill_after: tuple[float, float] = (4, 12)
     """Real seconds from one start of the service until it is killed."""
 
 

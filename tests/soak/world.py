@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -141,6 +142,7 @@ class Wire(httpx2.BaseTransport):
         await self._world.app(scope, receive, send)
         bodies = [message for message in said if message["type"] == "http.response.body"]
         if not bodies or bodies[-1].get("more_body"):
+            self._world.lost += 1
             raise httpx2.RemoteProtocolError("the connection broke", request=request)
         content = b"".join(message.get("body", b"") for message in bodies)
         return httpx2.Response(said[0]["status"], headers=said[0]["headers"], content=content, request=request)
@@ -223,6 +225,7 @@ class SoakWorld:
         self.people = People(self.rng, self._give)
         self.size = (accounts, countries, videos)
         self.given_up = 0
+        self.lost = 0
         self._unheard: list[str] = []
 
     def close(self) -> None:
@@ -237,7 +240,7 @@ class SoakWorld:
 
     def _take_up(self) -> None:
         """Everything that a process has in memory, new."""
-        service = MortalDatabase(self.database.url.render_as_string(hide_password=False), connections=8)
+        service = MortalDatabase(self.database.url.render_as_string(hide_password=False), connections=CONNECTIONS)
         service.fate = self.fate
         self.service = service
         self.engine = Engine(service, max_batch=self.rng.choice([1, 20, 500]))
@@ -369,6 +372,8 @@ class SoakWorld:
             for _ in range(self.rng.randrange(1, 4)):
                 self.work()
         self._calm_down()
+        while self.engine.step():
+            pass
         return [*self.check(), *self._unheard]
 
     def _start(self) -> None:
@@ -419,8 +424,8 @@ class SoakWorld:
                 self._give("video", video["video_id"], "cancel")
 
     def _settle(self, hours: float) -> None:
-        for _ in range(int(hours / 2)):
-            self.pass_time(2 * 3_600)
+        for _ in range(int(hours / 4) or 1):
+            self.pass_time(4 * 3_600)
             for _ in range(3):
                 self.work()
 
@@ -439,6 +444,13 @@ class SoakWorld:
                 self.stage.now.isoformat(),
             )
 
+    def happened(self) -> Counter[str]:
+        """What went on, in numbers."""
+        truth = self.truth()
+        states = Counter(str(video["state"]) for video in self._told().videos)
+        more = {"deaths": self.deaths, "bans": len(truth.banned), "requests": truth.requests, "given up": self.given_up}
+        return states + Counter({**more, "lost answers": self.lost})
+
     def truth(self) -> Truth:
         return truth_of(self.life.world)
 
@@ -452,6 +464,7 @@ class SoakWorld:
         ]
 
 
+CONNECTIONS = 8
 CAMPAIGNS = 4
 """Moments at which campaigns are started."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from starlette.responses import Response
@@ -42,7 +42,7 @@ class Work(NamedTuple):
 
     silent: Mapping[str, float]
     oldest_received_at: int | None
-    lags: Mapping[str, int]
+    projections: Sequence[Mapping[str, Any]]
 
 
 async def live(call: Call) -> Response:
@@ -89,8 +89,8 @@ async def checks_of_work(runtime: Runtime) -> Checks:
         if seen.oldest_received_at is not None:
             age = (services.clock.microseconds() - seen.oldest_received_at) / 1_000_000 / services.speed
         checks["inbox"] = f"a message has been waiting for {age:.0f} s" if age > PENDING_FOR else None
-        for name, lag in seen.lags.items():
-            checks[f"projection {name}"] = f"is {lag} events behind the log" if lag > LAG else None
+        for item in seen.projections:
+            checks[f"projection {item['name']}"] = _trouble(item)
     for name, problem in services.workers().items():
         if problem is not None:
             logger.warning("the worker %s does not work: %s", name, problem)
@@ -116,6 +116,15 @@ def _silence(seconds: float | None) -> str | None:
     return f"has not ticked for {seconds:.0f} s" if seconds > SILENT_AFTER else None
 
 
+def _trouble(projection: Mapping[str, Any]) -> str | None:
+    """What is wrong with a read model. Of what stopped it only the kind: the rest may quote an event."""
+    if (failure := projection["failure"]) is not None:
+        event = f" ({failure['event']})" if failure["event"] is not None else ""
+        kind = failure["reason"].partition(":")[0]
+        return f"stopped at the event at position {failure['position']}{event}: {kind}; GET /api/projections tells more"
+    return f"is {projection['lag']} events behind the log" if projection["lag"] > LAG else None
+
+
 @functools.cache
 def _head() -> str:
     return head()
@@ -134,7 +143,7 @@ def _work(database: Database, connection: sa.Connection) -> Work:
     return Work(
         silent={row.name: now - row.ticked_at for row in ticks},
         oldest_received_at=connection.execute(oldest).scalar(),
-        lags={item["name"]: item["lag"] for item in list_projections(connection, limit=500)["items"]},
+        projections=list_projections(connection, limit=500)["items"],
     )
 
 
@@ -167,7 +176,7 @@ OPERATIONS = (
         "isWorking",
         "Is the work being done?",
         "Fails when the engine, the projections, or the worker for timers and commands (`outside`) are silent, "
-        "messages wait too long, a read model is far behind, or a worker is gone.",
+        "messages wait too long, a read model has stopped or is far behind, or a worker is gone.",
         work,
     ),
 )

@@ -15,10 +15,11 @@ from orchestrator.database.tables import events
 from orchestrator.domain.decisions import OURS
 from orchestrator.domain.facts import KINDS, Fact, Reinstated
 from orchestrator.domain.times import iso
+from orchestrator.log import current
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
-CAUSE = ("timestamp", "message_id", "occurred_at", "event_id", "dialect", "originator_topic")
+CAUSE = ("timestamp", "message_id", "occurred_at", "event_id", "dialect", "originator_topic", "class_version")
 OF_OURS = ("actor", "reason", "policy")
 SUBJECT = {"bundle_id": "bundle_id", "account": "saved_account_id", "country": "country", "platform": "platform"}
 """What the log calls the members of a fact, and what they are called outside."""
@@ -51,7 +52,7 @@ def events_after(connection: sa.Connection, position: int, limit: int) -> list[d
 
 def event_item(row: Any) -> dict[str, Any]:
     """The event of a row of the log. It is read as plain JSON, so that events of a newer program can be shown too."""
-    state = _decode(row.state)
+    state = _decode(current(row.topic, row.state))
     kind, _, name = row.originator_id.partition(":")
     known = KINDS.get(row.topic)
     item: dict[str, Any] = {

@@ -17,6 +17,7 @@ from orchestrator.domain.decisions import (
     CommandRefused,
     MarketPaused,
     MarketResumed,
+    RebuildOrdered,
     Reviewed,
     ServicePaused,
     ServiceResumed,
@@ -65,6 +66,8 @@ def carry_out(turn: Turn, order: dict[str, Any]) -> str | None:
         refusal = _service(turn, what, reason)
     elif subject == "command":
         refusal = outcomes.settle(turn, what, order["command_id"], reason)
+    elif subject == "projection":
+        refusal = _projection(turn, what, order, reason)
     elif subject == "policies":
         refusal = house.apply_policies(turn, order["text"])
     elif subject == "mode":
@@ -82,6 +85,21 @@ def _show_refusal(
     if isinstance(subject, Video):
         subject = turn.video(subject.video_id)
     turn.record(subject, CommandRefused, reason=refusal, actor=turn.person, command=order["command"])
+
+
+def _projection(turn: Turn, what: str, order: dict[str, Any], reason: str | None) -> str | None:
+    """What becomes of a read model is done by whoever follows the log; people are told here."""
+    name = str(order["name"])
+    if what == "rebuild":
+        turn.record(turn.service(), RebuildOrdered, reason=reason, actor=turn.person, name=name)
+    elif what == "stopped":
+        text = f"the read model {name} stopped at position {order['position']} of the log: {reason}"
+        turn.alert("projection", text, cause=[name], subject=name)
+    elif what == "going_on":
+        turn.resolve("projection", name, f"the read model {name} goes on")
+    else:
+        return f"nobody knows the command {order['command']!r}"
+    return None
 
 
 # Videos.

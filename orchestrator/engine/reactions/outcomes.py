@@ -41,6 +41,8 @@ UNSETTLED = ("pending", "held", "running", "unknown", "dead")
 STATUSES = {"done": "done", "refused": "dead", "dead": "dead", "unknown": "unknown", "again": "pending"}
 """Outcome to status."""
 NO_LONGER_WANTED = "no longer wanted"
+ROUTINE = frozenset({recovery.DAY_FULL, recovery.DAY_TOO_SOON, recovery.NO_FREE_SLOT})
+"""Refusals of a handover that another day or another account answers: nobody has to be told."""
 WARMED_ALREADY = frozenset({"REWARM_ALREADY_ACTIVE", "WARMING_TERMS_ALREADY_SET"})
 """Refusals that say that what was wanted is so."""
 FOR_NOTHING = frozenset({"already", "terms"})
@@ -270,7 +272,7 @@ def _handover_result(turn: Turn, command: Command, report: dict[str, Any]) -> No
             refusals.learn(turn, command, report)
             videos.consider(turn, video.video_id)
             _hand_again(turn, video, leg)
-        if outcome != "again":
+        if outcome != "again" and report["code"] not in ROUTINE:
             text = f"video {video.video_id} was not handed to {leg.bundle_id}: {said}"
             name = command.command_id
             turn.alert("dead_command", text, once=name, subject=name, cause=(command.kind, report["code"]), **about)

@@ -348,7 +348,7 @@ def _takes_another_day(turn: Turn, video: Video, plan: Plan, leg: Leg, first: da
     turn.record(
         video,
         VideoRescheduled,
-        reason=reason,
+        reason=f"{reason}: {day} instead",
         number=leg.number,
         bundle_id=leg.bundle_id,
         target_day=day.isoformat(),
