@@ -9,11 +9,11 @@ import statistics
 import sys
 from os import cpu_count
 
-from bench import brain, hands, measure
+from bench import audit, brain, hands, history, long_log, measure, rebuild
 from bench.stage import BACKENDS, Databases, Server, databases
 from orchestrator.worker import tune_collector
 
-PARTS = ("acceptance", "engine", "visibility", "planning", "bans", "hands")
+PARTS = ("acceptance", "engine", "visibility", "planning", "bans", "hands", "history", "rebuild", "audit")
 
 
 def main() -> None:
@@ -40,6 +40,53 @@ def main() -> None:
             bans(sources)
         if "hands" in parts:
             at_work(sources)
+        if "history" in parts:
+            the_past(sources, options.rounds, options.messages)
+        if "audit" in parts:
+            audit.run(sources, options.rounds, options.messages)
+        if "rebuild" in parts:
+            rebuilds(sources, options.rounds, options.webhooks)
+
+
+def rebuilds(sources: dict[str, Databases], rounds: int, webhooks: int) -> None:
+    print(
+        f"\nRead models made anew from {long_log.EVENTS:,} events over {long_log.AGGREGATES:,} aggregates, "
+        f"median of {rounds} turns"
+    )
+    print(f"{'':42}{'events/s':>12}{'MB':>9}")
+    for backend in BACKENDS:
+        url = sources[backend].new()
+        rebuild.prepare(url)
+        for name, models in rebuild.SETS.items():
+            turns = [rebuild.make(url, models) for _ in range(rounds)]
+            rate, memory = statistics.median(turn.rate for turn in turns), max(turn.memory for turn in turns)
+            print(f"{f'{backend}: {name}':42}{rate:>12,.0f}{memory:>9}", flush=True)
+        wrong, rate = rebuild.differences(url)
+        print(f"{f'{backend}: verified, {wrong} differences':42}{rate:>12,.0f}", flush=True)
+        alone, beside, was_under_way = rebuild.beside_a_storm(url, webhooks)
+        said = "" if was_under_way else " (ended before the storm did)"
+        print(f"{f'{backend}: a storm alone, webhooks/s':42}{alone:>12,.0f}")
+        print(f"{f'{backend}: beside a rebuild of all':42}{beside:>12,.0f}{beside / alone:>9.0%}{said}", flush=True)
+
+
+def the_past(sources: dict[str, Databases], rounds: int, messages: int) -> None:
+    tune_collector()
+    print(f"\nThe past, {long_log.EVENTS:,} events over {long_log.AGGREGATES:,} aggregates, ms by the share of the log")
+    print(f"{'':42}" + "".join(f"{share:>9.0%}" for share in history.MOMENTS))
+    for backend in BACKENDS:
+        url = sources[backend].new()
+        history.prepare(url, long_log.EVENTS, long_log.AGGREGATES)
+        for name, times in history.ask(url).items():
+            print(
+                f"{f'{backend}: {name}':42}" + "".join(f"{times[share]:>9.1f}" for share in history.MOMENTS), flush=True
+            )
+    print(f"\nReplay of {messages:,} messages, median of {rounds} turns")
+    for backend in BACKENDS:
+        turns = [history.again(sources[backend].new(), messages) for _ in range(rounds)]
+        engine_rate = statistics.median(turn.engine for turn in turns)
+        rate = statistics.median(turn.replay for turn in turns)
+        memory = max(turn.memory for turn in turns)
+        print(f"{backend:12} engine {engine_rate:>9,.0f}/s   replay {rate:>9,.0f}/s   {memory} MB", flush=True)
 
 
 def acceptance(sources: dict[str, Databases], rounds: int, webhooks: int) -> None:

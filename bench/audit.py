@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import resource
+import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,13 +12,28 @@ from typing import Any
 import msgspec
 
 from bench import measure
+from bench.stage import BACKENDS, Databases
 from orchestrator.audit.keys import SigningKey
 from orchestrator.audit.verify import verify
 from orchestrator.database import Database
 from orchestrator.log import Chain
 from orchestrator.secrets import Secret
 
+EVENTS = 1_000_000
 EVENTS_PER_AGGREGATE = 20
+
+
+def run(sources: dict[str, Databases], rounds: int, messages: int) -> None:
+    print(
+        f"\nAudit: {EVENTS:,} events with as many messages; the chain's share of the engine, median of {rounds} turns"
+    )
+    print(f"{'':14}{'verified/s':>12}{'chained/s':>12}{'memory MB':>11}{'engine msg/s':>14}{'of it chain':>13}")
+    for backend in BACKENDS:
+        chained, verified, memory = verify_rate(sources[backend].new(), EVENTS)
+        turns = [chain_cost(sources[backend].new(), messages) for _ in range(rounds)]
+        rate, share = (statistics.median(figures) for figures in zip(*turns, strict=True))
+        line = f"{backend:14}{verified:>12,.0f}{chained:>12,.0f}{memory:>11,.0f}{rate:>14,.0f}{share:>13.1%}"
+        print(line, flush=True)
 
 
 def chain_cost(url: str, messages: int) -> tuple[float, float]:
@@ -45,7 +61,7 @@ def verify_rate(url: str, events: int) -> tuple[float, float, float]:
     are verified, and the megabytes of memory that this took at most, in which the database's own are not counted."""
     database = Database(url, connections=1, statement_timeout=0)
     try:
-        _write(database, events)
+        write_log(database, events)
         chain = Chain(database)
         began = time.monotonic()
         while True:
@@ -66,7 +82,7 @@ def verify_rate(url: str, events: int) -> tuple[float, float, float]:
         database.close()
 
 
-def _write(database: Database, events: int) -> None:
+def write_log(database: Database, events: int) -> None:
     """Rows as the engine would have written them, past the engine: a million of its own takes minutes."""
     body = msgspec.json.encode(
         {

@@ -64,7 +64,7 @@ def rig(url: str, accounts: int, speed: float) -> Iterator[Rig]:
         made = Rig(Path(folder), url, world, Scale(datetime.now(UTC), speed), POLICIES)
         try:
             made.start_sandbox()
-            made.service.start()
+            made.start()
             _wait(lambda: len(_warm(made)) == accounts, "accounts that are known to be warm, with their slots")
             yield made
         finally:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from orchestrator.database import Database
 from orchestrator.domain import decisions as ours
 from orchestrator.domain import facts
 from orchestrator.domain.bundle import Bundle
-from orchestrator.domain.campaign import Campaign
 from orchestrator.domain.house import Service
 from orchestrator.domain.video import Video
 from orchestrator.log import EventLog, EventMapper
@@ -25,8 +25,8 @@ AGGREGATES = 50_000
 BEGAN = datetime(2026, 1, 5, 8, tzinfo=UTC)
 COUNTRIES = "AT BE CH DE DK ES FI FR GB IE IT NL NO PL PT SE US".split()
 POLICIES = Path(__file__).parent.parent / "config" / "policies.yaml"
-BATCH = 20_000
-SHOPS = 2_000
+BATCH = 5_000
+TOGETHER = 2_000
 """Aggregates whose lives run side by side: the events of one lie scattered over the log, as they do in life."""
 
 _policy = "2b72fa199d69e3cbfe57ecae9b2a4c1d71e145e8bbb2859a67aadbe85783c12f"
@@ -52,32 +52,31 @@ class _Writer:
         return self.mapper.to_stored_event(event)
 
 
-def long_log(events: int = EVENTS, aggregates: int = AGGREGATES, *, bundles: float = 0.5) -> Iterator[StoredEvent]:
-    """Exactly `events` events of about as many aggregates; `bundles` is the share of bundles among these."""
+def long_log(events: int = EVENTS, aggregates: int = AGGREGATES) -> Iterator[StoredEvent]:
+    """`events` events of `aggregates` bundles and videos, half of each."""
     writer, rng = _Writer(), random.Random(7)
-    actor = {"kind": "trigger", "name": "serve"}
     yield writer.stored(Service.KEY, Service.ServiceRegistered, {"originator_topic": "Service"})
     text = POLICIES.read_text(encoding="utf-8")
-    applied = _ours({"text": text, "sha256": _policy}, actor=actor)
+    applied = _ours({"text": text, "sha256": _policy}, actor={"kind": "trigger", "name": "serve"})
     yield writer.stored(Service.KEY, ours.PoliciesApplied, applied)
-    left, alive = events - 2, []
-    length = events // aggregates
+    # Every life is as long as the events last: the first ones are one longer where they cannot all be equal.
+    length, longer = divmod(events - 2, aggregates)
     names = iter(range(aggregates))
-    while left:
-        while len(alive) < SHOPS and (number := next(names, None)) is not None:
-            is_bundle = (number * bundles) % 1 < bundles and bundles > 0
-            alive.append(_bundle(number, length) if is_bundle else _video(number, length))
+    alive: list[tuple[str, Iterator[Happening]]] = []
+    while True:
+        while len(alive) < TOGETHER and (number := next(names, None)) is not None:
+            key, life = _bundle(number, length) if number % 2 == 0 else _video(number)
+            alive.append((key, islice(life, length + (number < longer))))
         if not alive:
-            raise AssertionError("the lives were too short")
+            return
         index = rng.randrange(len(alive))
         key, life = alive[index]
         happening = next(life, None)
         if happening is None:
             alive[index] = alive[-1]
             alive.pop()
-            continue
-        yield writer.stored(key, *happening)
-        left -= 1
+        else:
+            yield writer.stored(key, *happening)
 
 
 def _ours(data: dict[str, Any], actor: dict[str, str] = ours.POLICY, reason: str | None = None) -> dict[str, Any]:
@@ -106,24 +105,20 @@ def _bundle(number: int, length: int) -> tuple[str, Iterator[Happening]]:
         requested = {"era": 0, "tries": 1, "mode": "advanced", "terms": [], "command_id": f"cmd_{number:032x}"}
         yield ours.WarmingRequested, _ours(requested, reason="new accounts are warmed")
         yield facts.WarmingStarted, _fact(name, country, {"mode": "advanced"}, account)
-        rest = max(length + number % 7 - 3 - 6, 2)
-        for term in range(rest // 3):
+        for term in range(length // 3):
             yield facts.TermVerified, _fact(name, country, {"term": f"term {term}"}, account)
-        yield facts.WarmingCompleted, _fact(name, country, {"terms": rest // 3}, account)
-        for count in range(10**9):
-            if count % 3 == 2 and count > rest:
-                return
-            if count % 3 == 0:
-                mention = {"account": account, "country": country, "platform": "tiktok"}
-                yield facts.BundleMentioned, mention
+        yield facts.WarmingCompleted, _fact(name, country, {"terms": length // 3}, account)
+        for hour in count():
+            if hour % 3 == 0:
+                yield facts.BundleMentioned, {"account": account, "country": country, "platform": "tiktok"}
             else:
-                at = (BEGAN + timedelta(hours=count)).isoformat()
-                yield ours.SlotsCounted, _ours({"bundle_id": name, "total": 30, "free": 30 - count % 30, "at": at})
+                at = (BEGAN + timedelta(hours=hour)).isoformat()
+                yield ours.SlotsCounted, _ours({"bundle_id": name, "total": 30, "free": 30 - hour % 30, "at": at})
 
     return Bundle.key(name), life()
 
 
-def _video(number: int, length: int) -> tuple[str, Iterator[Happening]]:
+def _video(number: int) -> tuple[str, Iterator[Happening]]:
     name, bundle = f"vid_{number:032x}", f"bdl_{number - number % 2:06}"
     country = COUNTRIES[number % len(COUNTRIES)]
     where = {"number": 1, "bundle_id": bundle}
@@ -147,22 +142,11 @@ def _video(number: int, length: int) -> tuple[str, Iterator[Happening]]:
             yield facts.PostFailed, _fact(bundle, None, failed)
         yield facts.UploadCompleted, _fact(bundle, None, told)
         yield facts.VideoPosted, _fact(bundle, None, {**told, "url": f"https://www.tiktok.com/@u/video/{number}"})
-        for count in range(length + 8):
-            metrics = {"views": 1000 * count, "likes": 30 * count, "shares": count, "comments": 2 * count}
+        for day in count():
+            metrics = {"views": 1000 * day, "likes": 30 * day, "shares": day, "comments": 2 * day}
             yield facts.MetricsUpdated, _fact(bundle, None, {**told, **metrics})
 
     return Video.key(name), life()
-
-
-def drafts(campaigns: int = 50) -> Iterator[StoredEvent]:
-    """Campaigns that the videos belong to; a log may begin with them."""
-    writer = _Writer()
-    spec = {"name": "spring", "group": "default", "starts": None, "ends": None, "labels": {}, "origin": None}
-    for number in range(campaigns):
-        key = Campaign.key(f"cmp_{number:032x}")
-        yield writer.stored(key, Campaign.CampaignRegistered, {"originator_topic": "Campaign"})
-        data = {"spec": spec, "wanted": 1, "unmet": [], "plan": []}
-        yield writer.stored(key, ours.CampaignDrafted, _ours(data))
 
 
 def write_log(database: Database, log: Iterator[StoredEvent]) -> None:

@@ -36,7 +36,8 @@ def main(port: int, *, working: bool) -> None:
     brief(database, "observe", settings.config_dir, clock, settings.environment.get)
     database.close()
     group_commit = GroupCommit([sys.executable, "-m", "orchestrator", "worker", JOURNAL])
-    supervisor = Supervisor(list(WORKERS) if working else [], {})
+    workers = {name: [sys.executable, "-m", "orchestrator", "worker", name] for name in WORKERS} if working else {}
+    supervisor = Supervisor(workers, {})
     verifier = Verifier([secret.reveal() for secret in settings.webhook_secrets])
 
     async def bare(request: Request) -> Response:

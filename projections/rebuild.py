@@ -149,10 +149,13 @@ class Chase:
         return reached
 
 
-def anchor(standing: dict[str, Standing], head: int) -> int:
-    """Where the copies must stand: with the live read models that are well, or else at the end of the log."""
-    well = [s.position for name, s in standing.items() if s.is_followed(name) and not s.has_failed]
-    return max(well, default=head)
+def anchor(names: Iterable[str], standing: dict[str, Standing], head: int) -> int:
+    """Where the copies of these read models must stand: at the end of the log. Only bundles and videos are counted
+    together, so where one of them stays, the other has to stand with it."""
+    made = set(names)
+    staying = [name for name in COUNTED if name not in made and set(COUNTED) & made]
+    well = [standing[name] for name in staying if standing[name].is_followed(name) and not standing[name].has_failed]
+    return max((other.position for other in well), default=head)
 
 
 class Builder:
@@ -234,7 +237,7 @@ class Builder:
             self._pause()
 
     def _target(self, connection: sa.Connection) -> int:
-        return anchor(read_standing(connection), self._log.head(connection))
+        return anchor(self._names, read_standing(connection), self._log.head(connection))
 
     def _drop(self, suffix: str, names: Sequence[str]) -> None:
         with renewed(self._lease):
@@ -312,11 +315,14 @@ class Finisher:
         if not names or not all(is_ready(known[name]) for name in names):
             return False
         made = [name for name in names if name != countries.NAME]
-        target = anchor(standing, head)
+        target = anchor(made, standing, head)
         if made and not self._catch_up(made, known[made[0]].position, target):
             return False
-        counted = self._count(made, standing, target, wanted=len(names) > len(made))
-        return self._switch(names, made, standing, target, counted)
+        stands = dict.fromkeys(made, target)
+        rows = None
+        if countries.NAME in names or set(COUNTED) & set(made):
+            rows = self._count(made, standing, stands)
+        return self._switch(names, made, standing, stands, rows)
 
     def _catch_up(self, names: Sequence[str], position: int, target: int) -> bool:
         if position > target:
@@ -332,30 +338,28 @@ class Finisher:
         connection.execute(rebuilds.update().where(rebuilds.c.name.in_(names)).values(position=position))
 
     def _count(
-        self, made: Sequence[str], standing: dict[str, Standing], target: int, *, wanted: bool
+        self, made: Sequence[str], standing: dict[str, Standing], stands: dict[str, int]
     ) -> list[tuple[object, ...]] | None:
-        """The rows of `countries`, where they change with what is put in place. None where they do not, or cannot be
-        counted since bundles and videos will not stand together: the follower counts them once they do.
-        """
-        stand = {name: target if name in made else standing[name].position for name in COUNTED}
-        followed = all(name in made or standing[name].is_followed(name) for name in COUNTED)
-        if not (wanted or set(COUNTED) & set(made)) or set(stand.values()) != {target} or not followed:
+        """The rows of `countries` after the switch, and in `stands` where they stand. None where they cannot be counted
+        since bundles and videos will not stand together: the follower counts them once they do."""
+        places = {stands[name] if name in made else standing[name].position for name in COUNTED}
+        if len(places) > 1 or not all(name in made or standing[name].is_followed(name) for name in COUNTED):
             return None
+        stands[countries.NAME] = place = places.pop()
         new, parts = copies.copy(NEW), copies.parts_of(made)
         tables = {name: new[name] if name in parts else table for name, table in LIVE.items()}
         with self._database.read() as connection:
-            return countries.count_anew(connection, connection, tables, target)
+            return countries.count_anew(connection, connection, tables, place)
 
     def _switch(
         self,
         names: Sequence[str],
         made: Sequence[str],
         standing: dict[str, Standing],
-        target: int,
-        counted: list[tuple[object, ...]] | None,
+        stands: dict[str, int],
+        rows: list[tuple[object, ...]] | None,
     ) -> bool:
         copies.drop(self._database, OLD, made)
-        moved = [*made, *([countries.NAME] if counted is not None else [])]
         try:
             with self._database.write() as connection:
                 if not self._database.is_sqlite:
@@ -369,16 +373,20 @@ class Finisher:
                     return False
                 copies.switch(self._database, connection, made)
                 well: dict[str, Any] = dict.fromkeys(("failed_at", "failed_topic", "failure", "failed_since"))
-                for name in moved:
-                    values = {"position": target, "version": VERSIONS[name], **well}
+                for name, position in stands.items():
+                    values = {"position": position, "version": VERSIONS[name], **well}
                     connection.execute(projections.update().where(projections.c.name == name).values(values))
-                if counted is not None:
-                    countries.replace(connection, counted)
+                if rows is not None:
+                    countries.replace(connection, rows)
+                elif countries.NAME in names:
+                    # What no version has made is counted anew as soon as it can be.
+                    uncounted = projections.update().where(projections.c.name == countries.NAME)
+                    connection.execute(uncounted.values(version=0))
                 now = self._database.now(connection)
                 connection.execute(
                     rebuilds.update()
                     .where(rebuilds.c.name.in_(names))
-                    .values(stage=DONE, position=target, changed_at=now, done=rebuilds.c.total)
+                    .values(stage=DONE, changed_at=now, done=rebuilds.c.total)
                 )
         except sa.exc.OperationalError as error:
             if "lock timeout" in str(error):

@@ -118,6 +118,9 @@ class _Comparison:
 
         while True:
             with self._database.read() as connection:
+                if not self._database.is_sqlite:
+                    # The last events are folded, and rows are compared, while it waits.
+                    connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '60s'")
                 live = self._live_position(connection)
                 if live - position <= NEAR:
                     position = fold(position, live)

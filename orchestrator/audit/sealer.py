@@ -63,6 +63,8 @@ class Sealer:
 
     def close(self) -> None:
         """The last checkpoint of a service that stops: what the engine commits after it is signed at the next start."""
+        if self._sealed is None:
+            return  # It stood by, and never had the lease.
         try:
             self._seal(fenced=False)
         except Exception:

@@ -53,9 +53,10 @@ app = typer.Typer(
 
 def _configure_logs(settings: Settings) -> None:
     from orchestrator import logs
-    from orchestrator.secrets import stored_secrets
+    from orchestrator.secrets import known_audit_key, stored_secrets
 
-    logs.configure(str(settings.log_format), [*settings.secrets, *stored_secrets(settings.data_dir)])  # type: ignore[arg-type]
+    kept = [*stored_secrets(settings.data_dir), *filter(None, [known_audit_key(settings.data_dir)])]
+    logs.configure(str(settings.log_format), [*settings.secrets, *kept])  # type: ignore[arg-type]
     for warning in settings.warnings:
         logging.getLogger("orchestrator").warning(warning)
 

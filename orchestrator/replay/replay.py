@@ -163,12 +163,14 @@ class _Comparison:
             was, now = ([e for e in events if e.originator_id == key] for events in (expected, actual))
             if len(was) != len(now) or not all(map(is_same, was, now)):
                 self.run.log.went_another_way(key, min(e.originator_version for e in (*was, *now)))
-        if expected:
-            begins = expected[0].position
-        if begins > self._last or max(begins, self.position) < self._first:
-            return
         if self._country is not None and not any(map(self._is_there, (*expected, *actual))):
             return
+        if expected:
+            begins = expected[0].position
+        found = [event for event in compare(expected, actual) if self._is_between(event.position or begins)]
+        if not found and (note is None or not self._is_between(begins)):
+            return
+        begins = min((event.position or begins for event in found), default=begins)
         program = self._stretches.at(begins)
         message = entry.message
         self.report.add(
@@ -179,14 +181,16 @@ class _Comparison:
                 applied_seq=entry.applied_seq,
                 program=program,
                 is_error=program == this_program(),
-                events=compare(expected, actual),
+                events=tuple(found),
                 note=note,
             )
         )
 
     def _is_meant(self, event: Stored) -> bool:
-        is_between = self._first <= event.position <= self._last
-        return is_between and (self._country is None or self._is_there(event))
+        return self._is_between(event.position) and (self._country is None or self._is_there(event))
+
+    def _is_between(self, position: int) -> bool:
+        return self._first <= position <= self._last
 
     def _is_there(self, event: Any) -> bool:
         """Whether the event is about the country that is meant, as far as that is known by then."""

@@ -235,7 +235,7 @@ def test_what_there_is_not(house: House) -> None:
 
 
 def test_an_address_without_anything(house: House) -> None:
-    for path in ("/", "/api", "/api/", "/api/campaign", "/api/bundles/", "/nothing", "/docs/"):
+    for path in ("/api", "/api/", "/api/campaign", "/api/bundles/", "/nothing", "/docs/"):
         house.get(path, 404)
 
 

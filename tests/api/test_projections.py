@@ -29,8 +29,15 @@ def begin(house: House, name: str, **values: Any) -> None:
 
 def test_a_read_model_that_is_well_is_live(house: House) -> None:
     assert items(house)["bundles"] == {
-        **{"name": "bundles", "position": 0, "head": 0, "lag": 0, "state": "live", "progress": None, "version": 1},
-        **{"failure": None, "rebuild": None},
+        "name": "bundles",
+        "position": 0,
+        "head": 0,
+        "lag": 0,
+        "state": "live",
+        "progress": None,
+        "version": 1,
+        "failure": None,
+        "rebuild": None,
     }
 
 
@@ -57,7 +64,11 @@ def test_one_that_is_made_anew_says_how_far_it_is(house: House, stage: str) -> N
     found = items(house)["bundles"]
     assert (found["state"], found["progress"]) == ("rebuilding", 0.25)
     assert found["rebuild"] == {
-        **{"stage": stage, "progress": 0.25, "events_per_second": 125, "seconds_left": 6.0, "reason": None},
+        "stage": stage,
+        "progress": 0.25,
+        "events_per_second": 125,
+        "seconds_left": 6.0,
+        "reason": None,
     }
 
 

@@ -49,6 +49,12 @@ def test_the_last_checkpoint_is_made_at_the_end(log: Log) -> None:
     assert log.verify().signed_position == log.verify().position
 
 
+def test_who_only_stood_by_signs_nothing_at_the_end(log: Log) -> None:
+    known = batches(log)
+    log.new_sealer().close()
+    assert batches(log) == known
+
+
 def test_a_start_looks_at_once(log: Log) -> None:
     assert log.new_sealer().step() == 1
 

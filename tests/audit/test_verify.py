@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 
 import pytest
 import sqlalchemy as sa
 
+from bench.audit import write_log
 from orchestrator.audit.findings import Finding
-from orchestrator.audit.verify import Reader
+from orchestrator.audit.verify import Reader, verify
+from orchestrator.database import Database
 from orchestrator.database.tables import events, journal, marks
 from orchestrator.engine import Engine
 from tests.audit.logs import OTHER_KEY, Log
@@ -424,3 +427,22 @@ def test_the_tables_that_are_covered(log: Log) -> None:
     }
     for table in (events, journal, marks):
         assert {column.name for column in table.columns} == covered[table.name]
+
+
+def test_a_long_log(migrated_url: str) -> None:
+    """Fifty thousand events, and as many messages."""
+    with closing(Database(migrated_url, connections=2, statement_timeout=0)) as database:
+        write_log(database, 50_000)
+        engine = Engine(database)
+        while engine.step():
+            pass
+        report = verify(database, [])
+        assert report.is_clean and (report.events, report.messages) == (50_000, 50_000)
+        with database.write() as connection:
+            connection.execute(sa.text("UPDATE events SET originator_version = 1 WHERE notification_id = 31313"))
+            connection.execute(sa.text("UPDATE journal SET actor = '{ }' WHERE seq = 44444"))
+        found = verify(database, []).findings
+        assert [(one.kind, one.position, one.message) for one in found] == [
+            ("changed", 31_313, None),
+            ("changed", None, 44_444),
+        ]

@@ -15,6 +15,7 @@ from orchestrator.database import Database
 from orchestrator.database.tables import (
     accounts,
     bundle_accounts,
+    bundle_videos,
     bundles,
     campaigns,
     countries,
@@ -29,7 +30,7 @@ from orchestrator.log import EventLog
 from projections import Follower
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-READ_MODELS = (bundles, accounts, bundle_accounts, videos, countries, decisions, campaigns)
+READ_MODELS = (bundles, accounts, bundle_accounts, videos, bundle_videos, countries, decisions, campaigns)
 
 
 def article(number: int, event: str, bundle: str, *, minute: int = 0, country: str = "US", **data: Any) -> Message:

@@ -13,7 +13,7 @@ from orchestrator.database.tables import bundles, countries, projections, videos
 from orchestrator.log import EventLog
 from projections import NAMES, Follower, copies, rebuild
 from projections.rebuild import Builder, Finisher, read_rebuilds, want
-from tests.projections.logs import append, eventful, follow, record, rows
+from tests.projections.logs import append, eventful, follow, record, rows, start_over
 from tests.projections.test_rows import everything
 from tests.projections.wild import wild
 
@@ -141,10 +141,7 @@ def test_what_comes_meanwhile_is_followed_on_both_sides(database: Database, leas
     while follower.step():
         pass
     made = everything(database)
-    with database.write() as connection:
-        for table in copies.LIVE.values():
-            connection.execute(table.delete())
-        connection.execute(projections.update().values(position=0))
+    start_over(database)
     follow(database)
     assert made == everything(database)
     assert set(positions(database).values()) == {len(log)}
@@ -161,10 +158,56 @@ def test_a_copy_that_is_ahead_waits_for_the_live_ones(database: Database, lease:
     order(database, "videos")
     Builder(database, lease).run()
     with database.write() as connection:
-        connection.execute(projections.update().where(projections.c.name != "videos").values(position=10))
-        connection.execute(projections.update().where(projections.c.name == "videos").values(position=10))
+        connection.execute(projections.update().values(position=10))
     assert not Finisher(database).finish()
     assert stages(database) == {"videos": "ready"}
+
+
+def test_one_that_lags_is_made_anew_to_the_end_of_the_log(database: Database, lease: Lease) -> None:
+    append(database, wild(3))
+    order(database, *NAMES)
+    Builder(database, lease).run()
+    assert Finisher(database).finish()
+    assert set(positions(database).values()) == {positions_of_log(database)}
+    made = everything(database)
+    start_over(database)
+    follow(database)
+    assert made == everything(database)
+
+
+def test_bundles_stand_with_the_videos_that_stay(database: Database, lease: Lease) -> None:
+    log = wild(3)
+    append(database, log[:150])
+    follow(database)
+    append(database, log[150:])
+    order(database, "bundles", "decisions")
+    Builder(database, lease).run()
+    assert Finisher(database).finish()
+    assert positions(database)["bundles"] == positions(database)["videos"] == positions(database)["countries"]
+    follow(database)
+    made = everything(database)
+    start_over(database)
+    follow(database)
+    assert made == everything(database)
+
+
+def test_countries_that_cannot_be_counted_are_counted_once_they_can_be(database: Database, lease: Lease) -> None:
+    append(database, wild(3))
+    follow(database)
+    right = everything(database)
+    start_over(database)
+    follow(database)
+    with database.write() as connection:
+        connection.execute(countries.update().values(count=countries.c.count + 7))
+        connection.execute(videos.delete())
+        connection.execute(copies.LIVE["bundle_videos"].delete())
+        connection.execute(projections.update().where(projections.c.name == "videos").values(position=0))
+    order(database, "countries")
+    Builder(database, lease).run()
+    assert Finisher(database).finish()
+    assert everything(database)["countries"] != right["countries"]
+    follow(database)
+    assert everything(database) == right
 
 
 def test_one_transaction_puts_everything_in_place(database: Database, lease: Lease) -> None:

@@ -155,7 +155,7 @@ def test_the_candidate_takes_the_place_of_all_that_was_in_force(make: Make) -> N
     targets = "[{country: US, platform: tiktok, bundles: [b1]}]"
     stage.campaign(campaign(refs=("one", "two"), targets=targets))
     assert what_if(stage.database, SUNDAYS).count == 0
-    assert what_if(stage.database, POLICIES).count == 1
+    assert what_if(stage.database, POLICIES).count == 2
 
 
 def test_only_a_stretch_counts(make: Make) -> None:

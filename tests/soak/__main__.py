@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--videos", type=int, default=3_000, help="about so many")
     parser.add_argument("--weeks", type=float, default=6)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--speed", type=float, default=3_000, help="seconds of the world in one (default 3,000)")
+    parser.add_argument("--speed", type=float, default=2_000, help="seconds of the world in one (default 2,000)")
     parser.add_argument("--database", choices=["postgresql", "sqlite"], default="postgresql")
     parser.add_argument("--dialect", choices=[str(dialect.value) for dialect in Dialect], default="article")
     parser.add_argument("--keep", action="store_true", help="leave the folder with databases and logs")

@@ -73,6 +73,8 @@ class People:
             (4, "campaign", [campaign], ("resume",)),
             (6, "market", _markets(told), ("resume",)),
             (1, "market", _markets(told), ("pause",)),
+            (1, "service", [None], ("pause",)),
+            (3, "service", [None], ("resume",)),
         ]
         orders = [order for order in orders if order[2]]
         _, kind, names, actions = rng.choices(orders, [order[0] for order in orders])[0]
@@ -80,6 +82,7 @@ class People:
 
     def tidy(self, told: Told) -> None:
         """Nothing waits for a person any more."""
+        self._give("service", None, "resume")
         for campaign in self.campaigns:
             self._give("campaign", campaign, "resume")
         for market in _markets(told):

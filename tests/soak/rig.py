@@ -17,9 +17,10 @@ import sqlalchemy as sa
 
 from orchestrator.clock import Scale
 from orchestrator.database import Database, migrate
-from orchestrator.database.tables import videos
+from orchestrator.database.tables import leases, videos
 from orchestrator.sandbox.life import open_world
 from orchestrator.sandbox.worldfile import WorldFile
+from orchestrator.worker import WORKERS
 from orchestrator.world import beginning_of, settle
 from tests.blackbox.server import Server, clean_environment, free_port, wait_for
 from tests.soak import there
@@ -128,6 +129,25 @@ class Rig:
 
     # The service.
 
+    def start(self) -> None:
+        """The service runs, and all of its workers work."""
+        before = self._holders()
+        self.service.start()
+        wait_for(lambda: self._is_working(before), 120, what="workers at work")
+
+    def kill(self) -> None:
+        """The whole service at once. Nobody has to wait for the leases of those who are certainly dead."""
+        self.service.kill9()
+        with self.database.write() as connection:
+            connection.execute(leases.update().values(expires_at=0))
+
+    def _holders(self) -> dict[str, int]:
+        with self.database.read() as connection:
+            return {row.name: row.token for row in connection.execute(sa.select(leases.c.name, leases.c.token))}
+
+    def _is_working(self, before: dict[str, int]) -> bool:
+        return all(self._holders().get(name, 0) > before.get(name, 0) for name in WORKERS)
+
     @property
     def now(self) -> datetime:
         return self.clock.now()
@@ -137,8 +157,12 @@ class Rig:
 
     def give(self, kind: str, name: Any, action: str) -> None:
         """An order of a person. One that means nothing (any more) is refused."""
-        path = f"/api/countries/{name[0]}/{action}?platform={name[1]}" if kind == "market" else None
-        answer = self.service.command(path or f"/api/{kind}s/{name}/{action}", {"reason": "the soak"})
+        path = f"/api/{kind}s/{name}/{action}"
+        if kind == "market":
+            path = f"/api/countries/{name[0]}/{action}?platform={name[1]}"
+        elif kind == "service":
+            path = f"/api/{action}"
+        answer = self.service.command(path, {"reason": "the soak"})
         assert answer.status_code in (202, 404, 409), f"{kind} {name} {action}: {answer.status_code} {answer.text}"
 
     def start_campaign(self, text: str) -> tuple[str, int]:

@@ -34,10 +34,10 @@ class Plan:
     quiet_days: float = 21
     """At the most: it is over once every video has come to its end."""
     seed: int = 1
-    speed: float = 3_000
+    speed: float = 2_000
     dialect: Dialect = Dialect.ARTICLE
-    kill_after: tuple[float, float] = (4, 12)
-    """Real seconds from one start of the service until it is killed."""
+    kill_after: tuple[float, float] = (3, 9)
+    """Real seconds that the service works until it is killed."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Soak:
         rig = self._rig
         try:
             rig.start_sandbox()
-            rig.service.start()
+            rig.start()
             self._storm()
             self._quiet()
             problems = self._reckoning()
@@ -106,10 +106,10 @@ class Soak:
                 if rng.random() < 0.03:
                     rig.admin("POST", "bans", {"country": rng.choice(there.COUNTRIES[: plan.countries]), "count": 2})
                 time.sleep(rng.uniform(0.1, 0.5))
-            rig.service.kill9()
+            rig.kill()
             self._kills += 1
             time.sleep(rng.choice([0, 0, 0.5, 2]) * rng.random())
-            rig.service.start()
+            rig.start()
             self._say(f"{rig.now:%Y-%m-%d %H:%M} {self._kills} kills; videos {rig.counts()}")
 
     def _start_campaigns(self) -> None:

@@ -13,7 +13,7 @@ from orchestrator.simulate.dialect import Dialect
 from tests.postgres import PostgresServer
 from tests.soak.soak import Plan, Soak
 
-SHORT = Plan(accounts=8, countries=2, videos=24, days=7, quiet_days=14, speed=40_000, kill_after=(2, 4))
+SHORT = Plan(accounts=6, countries=2, videos=16, days=7, quiet_days=14, speed=30_000, kill_after=(2, 4))
 
 
 @pytest.mark.slow

@@ -5,6 +5,9 @@ from __future__ import annotations
 import random
 from typing import Final
 
+import msgspec
+
+from orchestrator.sandbox.dialects import Wording
 from orchestrator.sandbox.faults import FaultSettings, RestFault, WebhookFaults
 from orchestrator.sandbox.founding import PLATFORMS, Founding
 from orchestrator.sandbox.habits import HOUR, Managing, Sending
@@ -61,6 +64,41 @@ FAULTS: Final = _faults(1)
 HARSH: Final = _faults(4)
 NO_FAULTS: Final = FaultSettings()
 STATES: Final = ("warm",) * 14 + ("ready",) * 3 + ("warming", "published", "bought")
+
+
+def unknowns(rng: random.Random, world: WorldFile) -> WorldFile:
+    """The same world of another TokPortal: what its documentation leaves open is answered by chance."""
+    parameters = msgspec.structs.replace(
+        world.parameters,
+        idempotency_retention=rng.choice([60, 3_600, 86_400]),
+        idempotency_keeps_errors=rng.random() < 0.5,
+        idempotency_conflict_status=rng.choice([409, 422]),
+        unschedule_to=rng.choice(["pending", "configured", "cancelled"]),
+        reset_to=rng.choice(["pending", "configured", "cancelled"]),
+        reset_from=rng.choice([("configured", "published"), ("configured", "published", "accepted")]),
+        configure_from=rng.choice([("pending", "configured"), ("pending", "configured", "published")]),
+        publish_zone=rng.choice(["UTC", "America/New_York", "Asia/Tokyo"]),
+        credits=rng.choice([150, 1_000_000]),
+        coverage_auto_renews=rng.random() < 0.7,
+    )
+    managers = msgspec.structs.replace(
+        world.managers,
+        posts_late=rng.random() < 0.5,
+        can_unschedule_uploading=rng.random() < 0.5,
+        corrections_after_failure=rng.choice(["auto", "always", "never"]),
+        account_review=rng.choice(["window", "at_once"]),
+        misses=rng.choice([0.0, 0.04, 0.3]),
+        fails=rng.choice([0.0, 0.12, 0.5]),
+        bans_per_account_year=rng.choice([0.0, 1.5, 8.0]),
+        appeals_won=rng.choice([0.0, 0.5, 1.0]),
+        remakes=rng.choice([0.0, 0.5, 1.0]),
+    )
+    wording = Wording(external_ref=rng.choice(["always", "sometimes", "never"]), country=rng.random() < 0.5)
+    webhooks = msgspec.structs.replace(
+        world.webhooks, wording=wording, retry_after=rng.choice([(), (60.0, 300.0, 1_800.0, 7_200.0)])
+    )
+    faults = rng.choice([FAULTS, HARSH])
+    return msgspec.structs.replace(world, parameters=parameters, managers=managers, webhooks=webhooks, faults=faults)
 
 
 def world_file(seed: int, dialect: Dialect, *, accounts: int, countries: int, slots: int) -> WorldFile:

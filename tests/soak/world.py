@@ -200,12 +200,14 @@ class SoakWorld:
         file = there.world_file(
             seed, self.dialect, accounts=accounts, countries=countries, slots=8 + videos // accounts
         )
+        if self.rng.random() < 0.7:
+            file = there.unknowns(self.rng, file)
         world = open_world(self.clock, seed=seed, parameters=file.parameters)
         self.life = Life(
             world,
             parameters=file.parameters,
             habits=file.habits,
-            faults=self.rng.choice([there.FAULTS, there.HARSH]),
+            faults=file.faults,
             transport=Door(self),
             real=lambda: self.real,
             monotonic=lambda: self.real,
@@ -369,6 +371,8 @@ class SoakWorld:
                 self.life.managers.bans.ban_some(self.rng.choice(there.COUNTRIES[: self.size[1]]), 1)
             if self.rng.random() < 0.04:
                 self.people.act(self._told())
+            if self.rng.random() < 0.01:
+                self._decree()
             for _ in range(self.rng.randrange(1, 4)):
                 self.work()
         self._calm_down()
@@ -390,8 +394,16 @@ class SoakWorld:
             self.stage.order({"command": "campaign.start", "campaign_id": spec.campaign_id}, run=False)
             self.people.campaigns.append(spec.campaign_id)
 
+    def _decree(self) -> None:
+        """Something changes for everybody."""
+        mode = {"command": "mode", "mode": self.rng.choice(["observe", "sandbox", "sandbox"]), "reads": True}
+        policies = {"command": "policies.apply", "text": self.rng.choice(POLICIES)}
+        self.stage.order(self.rng.choice([mode, policies]), run=False)
+
     def _give(self, kind: str, name: Any, action: str, **body: Any) -> None:
-        about = {"country": name[0], "platform": name[1]} if kind == "market" else {f"{kind}_id": name}
+        about = {f"{kind}_id": name} if kind != "service" else {}
+        if kind == "market":
+            about = {"country": name[0], "platform": name[1]}
         more = {"bundle_id": None} if (kind, action) == ("video", "reroute") else {}
         self.stage.order({"command": f"{kind}.{action}", **about, **more, **body}, run=False)
 
@@ -399,6 +411,7 @@ class SoakWorld:
         """Nothing goes wrong any more, people tidy up, and after a while nothing is left to be done."""
         self._has_calm = True
         self.life.fault_settings = there.NO_FAULTS
+        self.stage.order({"command": "mode", "mode": "sandbox", "reads": True}, run=False)
         for _ in range(14):
             self.people.tidy(self._told())
             self._settle(hours=24)
@@ -479,4 +492,5 @@ POLICIES = [
     + '  failure: {codes: {"network_*": retry, "content_*": stop, "copyright_*": stop}, retries: 1, backoff: [30m]}\n',
     HEAD + "  posting: {per_day: 2}\n  ban: {breaker: {bans: 2, within: 24h}}\n",
     HEAD + "  reroute: {max: 3, deadline: 10d}\n  failure: {missed_after: 6h}\n",
+    HEAD.replace("100000", "20") + "  ban: {then: hold}\n",
 ]

@@ -1,11 +1,12 @@
-"""Orders to make a read model anew, and releases that need it, from the order to the rows in place: with the engine that
-takes the order, the process that makes the copy, and the follower that puts it in place."""
+"""Orders to make a read model anew, and releases that need it, to the rows in place: with the engine that takes the
+order, the process that makes the copy, and the follower that puts it in place."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -141,9 +142,8 @@ def test_everything_at_once(service: Service) -> None:
 def test_a_rebuild_that_is_killed_is_begun_again_after_a_pause(migrated_url: str, tmp_path: Any) -> None:
     database = Database(migrated_url, connections=4)
     record(database, eventful(2))
-    program = (
-        f"import os, signal; open({str(tmp_path / 'ran')!r}, 'a').write('.'); os.kill(os.getpid(), {signal.SIGKILL})"
-    )
+    ran = tmp_path / "ran"
+    program = f"import os; open({str(ran)!r}, 'a').write('.'); os.kill(os.getpid(), {signal.SIGKILL:d})"
     service = Service(database, command=[PYTHON, "-c", program])
     service.run()
     service.say(command="projection.rebuild", name="videos", reason=None)
@@ -154,8 +154,8 @@ def test_a_rebuild_that_is_killed_is_begun_again_after_a_pause(migrated_url: str
         if service.keeper._child is not None:
             service.keeper._child.wait(20)
             begun.append(service.clock.now)
-    gaps = [after - before for before, after in zip(begun, begun[1:], strict=False) if after - before > 0]
-    assert (tmp_path / "ran").read_text().count(".") in (3, 4)
+    gaps = [after - before for before, after in pairwise(begun) if after > before]
+    assert ran.read_text().count(".") in (3, 4)
     assert max(gaps) >= FIRST_PAUSE * 2
     assert service.stage("videos") == "wanted"
     assert everything(database) == right

@@ -16,8 +16,8 @@ from orchestrator.api.queries.page import Page, page
 from orchestrator.api.queries.past import Past, Row
 from orchestrator.database.tables import videos
 
-SEARCHED = 1_000
-"""How many at a time are looked at where only some are wanted."""
+SEARCHED = 2_000
+"""How many at a time are looked at, at most, where only some are wanted."""
 Names = Callable[[str, int], list[str]]
 """Those of which something was known that come after a name, so many at most."""
 
@@ -102,7 +102,7 @@ def _search(
 ) -> list[Row]:
     """The first rows that fit: one more than `limit`, if there are so many."""
     found: list[Row] = []
-    size = SEARCHED if is_picky else limit + 1
+    size = limit + 1
     while len(found) <= limit:
         part = names(after, size)
         rows = read(part)
@@ -110,6 +110,7 @@ def _search(
         if len(part) < size:
             break
         after = part[-1]
+        size = min(2 * size if is_picky else limit + 1, SEARCHED)
         past.forget()
     return found[: limit + 1]
 

@@ -26,6 +26,9 @@ from projections.carriers import bundles_of
 
 PART = 5_000
 """Names in one query: SQLite takes 32,766 parameters."""
+SELECT = "SELECT notification_id, originator_id, originator_version, topic, state FROM events WHERE originator_id"
+UNTIL = "AND notification_id <="
+ORDER = "ORDER BY originator_id, originator_version"
 KEYS: Mapping[str, Callable[[str], str]] = {"bundle": Bundle.key, "video": Video.key}
 
 Row = Mapping[str, Any]
@@ -169,14 +172,21 @@ class Past:
         """The events of aggregates until then, each one's in order."""
         wanted = list(keys)
         found: dict[str, list[Stored]] = {key: [] for key in wanted}
-        for part in _parts(wanted):
-            query = (
-                sa.select(events)
-                .where(events.c.originator_id.in_(part), events.c.notification_id <= self.position)
-                .order_by(events.c.originator_id, events.c.originator_version)
-            )
-            for row in self._connection.execute(query):
-                found[row[1]].append(Stored(*row))
+        is_sqlite = self._connection.dialect.name == "sqlite"
+        # As the driver gives them: there may be very many.
+        cursor: Any = self._connection.connection.cursor()
+        try:
+            for part in _parts(wanted):
+                if is_sqlite:
+                    cursor.execute(
+                        f"{SELECT} IN ({','.join('?' * len(part))}) {UNTIL} ? {ORDER}", (*part, self.position)
+                    )
+                else:
+                    cursor.execute(f"{SELECT} = ANY(%s) {UNTIL} %s {ORDER}", (part, self.position), binary=True)
+                for row in cursor.fetchall():
+                    found[row[1]].append(Stored(*row))
+        finally:
+            cursor.close()
         return found
 
     def _not_followed(self) -> list[Stored]:
