@@ -43,7 +43,8 @@ def list_(
 
 def _notes(item: Mapping[str, Any]) -> list[str]:
     """Why it waits or what went wrong with it; of an alert what it says."""
-    words = item["reason"] or item["last_error"] or item["body"].get("text")
+    # Of an alert it is what it says; what became of it is its status.
+    words = item["body"].get("text") or item["reason"] or item["last_error"]
     price, attempts = item["price"], item["attempts"]
     return [
         *([words] if words else []),

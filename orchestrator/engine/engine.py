@@ -248,7 +248,7 @@ class Engine:
         for index, message in enumerate(messages):
             try:
                 if message.kind == WEBHOOK:
-                    judged[message.message_id] = judge(message)
+                    judged[message.message_id] = self._judge(message)
                 elif message.kind == COMMAND and (target := _retry_target(message)) is not None:
                     targets[message.message_id] = target
             except Exception as error:
@@ -260,6 +260,9 @@ class Engine:
         keys = {key for j in everything if j.reading is not None for key in touched(j.reading)}
         self._aggregates.load(connection, keys)
         return Known(judged, targets, again, {name: status for name, (_, status) in found.items()}, claims)
+
+    def _judge(self, message: Taken) -> Judged:
+        return judge(message)
 
     def _apply(self, message: Taken, known: Known, batch: Batch, connection: sa.Connection) -> Mark:
         """Decides one message."""

@@ -66,8 +66,9 @@ class Difference:
         return found
 
 
-def is_same(one: Event, other: Event) -> bool:
-    return (
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two stored events are equal, wherever they lie."""
+    return bool(
         one.state == other.state
         and one.originator_id == other.originator_id
         and one.originator_version == other.originator_version

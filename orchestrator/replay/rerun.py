@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from orchestrator.engine.aggregates import LoadedAggregates
+from orchestrator.engine.decide import Judged
 from orchestrator.engine.engine import Batch, Engine
+from orchestrator.journal.inbox import Taken
 from orchestrator.replay.source import Source
 from orchestrator.replay.stores import RunDesk, RunInbox, RunLog, RunOutbox, temporary
 
@@ -22,6 +24,7 @@ class Rerun(Engine):
     def __init__(self, source: Source, committed: Callable[[Batch], None], *, max_batch: int = BATCH) -> None:
         super().__init__(source.database, max_batch=max_batch)
         self._file = temporary()
+        self._source = source
         self._committed = committed
         stores: Any = self  # The engine knows the stores of a database; these only look like them.
         stores._inbox = self.inbox = RunInbox(source)
@@ -32,6 +35,9 @@ class Rerun(Engine):
 
     def close(self) -> None:
         self._file.close()
+
+    def _judge(self, message: Taken) -> Judged:
+        return self._source.judged(message)
 
     def _chain_backlog(self) -> bool:
         return False

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from orchestrator.database import Database
 from orchestrator.database.tables import events, journal, marks, outbox, unpack_message_id
+from orchestrator.engine.decide import Judged, judge
 from orchestrator.journal.inbox import Taken
 from orchestrator.journal.journal import COMMAND, WEBHOOK
 from orchestrator.log import EventLog, Stored
@@ -56,6 +57,9 @@ class Source:
         self._read = 0
         self._coming: deque[Stored] = deque()
 
+    def close(self) -> None:
+        """To be called when no more is read."""
+
     def entries(self, limit: int = PAGE) -> list[Entry]:
         """The next messages, in the order in which they were taken."""
         with self.database.read() as connection:
@@ -82,19 +86,36 @@ class Source:
     def until(self, position: int) -> list[Stored]:
         """The next events of the log, up to a position."""
         coming = self._coming
-        while self._read < min(position, self.head):
-            with self.database.read() as connection:
-                page = self.log.after(connection, self._read, PAGE)
-            if not page:
-                break
-            coming.extend(page)
-            self._read = page[-1].position
+        while self._read < min(position, self.head) and self._read_on():
+            pass
         found = []
         while coming and coming[0].position <= position:
             found.append(coming.popleft())
         return found
 
     # For stores that hold no more than what today's program does otherwise.
+
+    def next_events(self, count: int) -> list[Stored]:
+        """The next events of the log, so many if there are."""
+        while len(self._coming) < count and self._read < self.head and self._read_on():
+            pass
+        return [self._coming.popleft() for _ in range(min(count, len(self._coming)))]
+
+    def give_back(self, events: Sequence[Stored]) -> None:
+        """Has `until` return these again."""
+        self._coming.extendleft(reversed(events))
+
+    def _read_on(self) -> bool:
+        """Reads a page of the log; whether there was one."""
+        with self.database.read() as connection:
+            page = self.log.after(connection, self._read, PAGE)
+        self._coming.extend(page)
+        self._read = page[-1].position if page else self._read
+        return bool(page)
+
+    def judged(self, message: Taken) -> Judged:
+        """What the webhook says."""
+        return judge(message)
 
     def journalled(self, message_ids: Iterable[str]) -> set[str]:
         """Those of the messages that the journal has."""

@@ -77,14 +77,17 @@ def test_what_if_shows_both_side_by_side(stage: Stage, tmp_path: Path) -> None:
 
 def test_the_past_is_shown(stage: Stage) -> None:
     told(stage)
+    states = {"BundleRegistered": "unknown", "BundleCreated": "created", "BundleReady": "ready"}
     with stage.database.read() as connection:
-        positions = [row.position for row in stage.log.after(connection, 0, 1_000) if row.originator_id == "bundle:b1"]
-    for position, state in zip(positions, ("unknown", "created", "ready", "warming"), strict=False):
+        log = stage.log.after(connection, 0, 1_000)
+    positions = {row.topic: row.position for row in log if row.originator_id == "bundle:b1"}
+    for topic, state in states.items():
+        position = positions[topic]
         then: dict[str, Any] = json.loads(run("bundles", "show", "b1", "--as-of", str(position), "--json").stdout)
         assert (then["state"], then["position"]) == (state, position)
         listed = json.loads(run("bundles", "list", "--as-of", str(position), "--json").stdout)
         assert (listed["items"], listed["position"]) == ([then], position)
-    assert json.loads(run("videos", "list", "--as-of", str(positions[1]), "--json").stdout)["items"] == []
-    history = json.loads(run("history", "bundle", "b1", "--as-of", str(positions[2]), "--json").stdout)
-    assert [item["event"] for item in history["items"]] == ["BundleCreated", "BundleReady"]
+    assert json.loads(run("videos", "list", "--as-of", str(positions["BundleReady"]), "--json").stdout)["items"] == []
+    history = json.loads(run("history", "bundle", "b1", "--as-of", str(positions["BundleReady"]), "--json").stdout)
+    assert [item["event"] for item in history["items"]] == ["BundleCreated", "WarmingRequested", "BundleReady"]
     run("bundles", "show", "b1", "--as-of", "9999", code=1)

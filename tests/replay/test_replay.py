@@ -17,7 +17,7 @@ from orchestrator.engine import programs as programs_
 from orchestrator.engine.programs import Program, this_program
 from orchestrator.journal.commands import order
 from orchestrator.log import EventLog
-from orchestrator.replay import Difference, replay, stores
+from orchestrator.replay import Difference, ahead, replay, stores
 from tests.brain.stage import Make, Stage, campaign, microseconds
 from tests.simulation.world import World
 
@@ -90,6 +90,24 @@ def test_what_no_longer_fits_in_memory_is_found_again(make: Make, monkeypatch: p
     assert replay(stage.database, batch=3).differences == []
     change(stage.database, "VideoPlanned", lambda state: state["data"].update(target_day="2026-12-01"))
     assert only(replay(stage.database, batch=3).differences).events[0].event == "VideoPlanned"
+
+
+def test_reading_ahead_in_another_process_finds_the_same(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = make(reads=True)
+    told(stage)
+    late = stage.article("bundle.ready", "b9", at=stage.now + timedelta(hours=2))
+    stage.wait(hours=2)
+    stage.article("bundle.created", "b9")
+    stage.order({"command": "retry", "message_id": late, "reason": None})
+    whole = replay(stage.database)
+    monkeypatch.setattr(ahead, "LONG", 1)
+    monkeypatch.setattr(ahead, "PAGE", 3)
+    for batch in (1, 500):
+        report = replay(stage.database, batch=batch)
+        assert (report.messages, report.compared, report.differences) == (whole.messages, whole.compared, [])
+    assert replay(stage.database, last=3).compared == 3
+    at = change(stage.database, "BundleReady", lambda state: state.update(country="FR"))
+    assert only(replay(stage.database).differences).position == at
 
 
 def test_a_changed_event_is_found_with_the_message_that_gave_it(make: Make) -> None:

@@ -17,6 +17,7 @@ from tests.soak import log, there
 from tests.soak.checks import check
 from tests.soak.people import People, campaigns_of, is_over
 from tests.soak.rig import Rig
+from tests.soak.truth import Truth
 
 BEGIN = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PARTS = 5
@@ -44,6 +45,8 @@ class Plan:
 class Report:
     problems: list[str] = field(default_factory=list)
     summary: str = ""
+    kills: int = 0
+    posts: int = 0
 
 
 class Soak:
@@ -78,7 +81,8 @@ class Soak:
             self._storm()
             self._quiet()
             problems = self._reckoning()
-            summary = self._summary(time.monotonic() - began)
+            truth = rig.truth()
+            summary = self._summary(truth, time.monotonic() - began)
             rig.service.stop()
         finally:
             rig.close()
@@ -89,7 +93,7 @@ class Soak:
             problems += log.check_replay(with_database, self._make)
         finally:
             with_database.close()
-        return Report(self._problems + problems, summary)
+        return Report(self._problems + problems, summary, self._kills, len(truth.posts))
 
     # What happens.
 
@@ -169,8 +173,7 @@ class Soak:
         rig.stop_sandbox()
         return problems
 
-    def _summary(self, seconds: float) -> str:
-        truth = self._rig.truth()
+    def _summary(self, truth: Truth, seconds: float) -> str:
         return (
             f"{seconds:.0f} s for {self._rig.now - BEGIN}, {self._kills} kills; of {self._wanted} videos "
             f"{self._rig.counts()}, {self._given_up} of them given up by people; {truth.requests} requests, "

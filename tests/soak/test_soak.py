@@ -13,7 +13,7 @@ from orchestrator.simulate.dialect import Dialect
 from tests.postgres import PostgresServer
 from tests.soak.soak import Plan, Soak
 
-SHORT = Plan(accounts=6, countries=2, videos=16, days=7, quiet_days=14, speed=30_000, kill_after=(2, 4))
+SHORT = Plan(accounts=6, countries=2, videos=16, days=7, quiet_days=14, speed=30_000, kill_after=(1, 3))
 
 
 @pytest.mark.slow
@@ -44,3 +44,5 @@ def test_a_week_on_postgresql(tmp_path: Path, postgres_server: PostgresServer) -
 def _soak(plan: Plan, folder: Path, url: str, make: Callable[[], Database]) -> None:
     report = Soak(plan, folder, url, make).run()
     assert not report.problems, f"{report.problems}; {report.summary}"
+    assert report.kills >= 2, report.summary
+    assert report.posts, report.summary
