@@ -24,7 +24,7 @@ from orchestrator.http_protocol import PunctualProtocol
 from orchestrator.journal.group_commit import GroupCommit
 from orchestrator.service import Front, build_door
 from orchestrator.settings import Settings
-from orchestrator.supervisor import Supervisor
+from orchestrator.supervisor import Child, Supervisor
 from orchestrator.webhooks.signature import Verifier
 from orchestrator.worker import JOURNAL, WORKERS, tune_collector
 
@@ -33,11 +33,11 @@ def main(port: int, *, working: bool) -> None:
     settings = Settings.load(os.environ, Path.cwd())
     clock = RealClock()
     database = Database(settings.database_url.reveal(), connections=1)
-    brief(database, "observe", settings.config_dir, clock, settings.environment.get)
+    brief(database, "observe", settings.config_dir, clock, settings.environment.get, reads=False)
     database.close()
     group_commit = GroupCommit([sys.executable, "-m", "orchestrator", "worker", JOURNAL])
-    workers = {name: [sys.executable, "-m", "orchestrator", "worker", name] for name in WORKERS} if working else {}
-    supervisor = Supervisor(workers, {})
+    commands = {name: [sys.executable, "-m", "orchestrator", "worker", name] for name in WORKERS}
+    supervisor = Supervisor({name: Child(command, {}) for name, command in commands.items()} if working else {})
     verifier = Verifier([secret.reveal() for secret in settings.webhook_secrets])
 
     async def bare(request: Request) -> Response:

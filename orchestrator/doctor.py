@@ -296,7 +296,7 @@ def _examine_secrets(settings: Settings, endpoints: Endpoints) -> Iterator[Findi
 def _examine_permissions(folder: Path) -> Iterator[Finding]:
     if folder.is_dir():
         for path in (folder, *sorted(folder.iterdir())):
-            if path.stat().st_mode & 0o077:
+            if path.suffix != ".pub" and path.stat().st_mode & 0o077:
                 yield Finding(WARNING, "webhook secrets", f"others may read {path}: run chmod go= {path}")
 
 

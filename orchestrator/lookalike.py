@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from datetime import datetime
 from pathlib import Path
 
+from orchestrator.database import Database
 from orchestrator.database.connection import parse_url
+from orchestrator.sandbox.hold import is_held
 from orchestrator.secrets import Secret
 from orchestrator.settings import Mode, Settings
 from orchestrator.supervisor import Child
 from orchestrator.webhooks.endpoints import PATH
+from orchestrator.world import remembered, replace
 
 SANDBOX = "sandbox"
 SECRET = "SANDBOX_WEBHOOK_SECRET"  # noqa: S105
@@ -22,10 +26,24 @@ def is_embedded(settings: Settings) -> bool:
     return settings.mode is Mode.SANDBOX and settings.names_tokportal
 
 
-def embedded(settings: Settings, secret: Secret, port: int, began: datetime | None, *, demo: bool) -> Child:
-    """`secret` signs its webhooks; `port` is where it listens; `began` is the real time at which the world's clock did,
-    where that is not the real one."""
-    state = state_of(settings)
+def place_of(settings: Settings, database: Database) -> tuple[Path, int]:
+    """The file of the sandbox's world, and its port: the same for every service on this database, so that they have one
+    world. The port changes only where somebody else has taken it."""
+    name = Path(parse_url(settings.database_url.reveal()).database or "").name
+    own = settings.data_dir / f"{name.removesuffix('.db')}.sandbox.db"
+    state = Path(remembered(database, "sandbox state", str(own)))
+    port = int(remembered(database, "sandbox port", str(_free_port())))
+    if not is_held(state) and not _is_free(port):
+        port = _free_port()
+        replace(database, "sandbox port", str(port))
+    return state, port
+
+
+def embedded(
+    settings: Settings, secret: Secret, state: Path, port: int, began: datetime | None, *, demo: bool
+) -> Child:
+    """`secret` signs its webhooks; `state` and `port` are its place; `began` is the real time at which the world's
+    clock did, where that is not the real one."""
     clock = ["--clock", str(settings.clock), "--began", began.isoformat()] if settings.clock and began else []
     command = [
         *(sys.executable, "-m", "orchestrator", "sandbox", "--with-parent", "--port", str(port)),
@@ -41,10 +59,18 @@ def base_url(port: int) -> str:
     return f"http://127.0.0.1:{port}/api/ext"
 
 
-def state_of(settings: Settings) -> Path:
-    """The file in which the sandbox keeps its world: each database has its own."""
-    name = Path(parse_url(settings.database_url.reveal()).database or "").name
-    return settings.data_dir / f"{name.removesuffix('.db')}.sandbox.db"
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _is_free(port: int) -> bool:
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False
 
 
 def _door(settings: Settings) -> str:

@@ -149,7 +149,12 @@ def assemble(settings: Settings, database: Database, lease: Lease, stopping: thr
     clock = clock_of(database)
     gateway = tokportal.connect(settings, database, clock)
     commands = Dispatcher(
-        database, clock.microseconds, None if gateway is None else gateway.hands, lease, threads=CALLS
+        database,
+        clock.microseconds,
+        None if gateway is None else gateway.hands,
+        lease,
+        threads=CALLS,
+        sends=settings.mode is not Mode.OBSERVE,
     )
     duties: dict[str, Duty] = {
         "alerts": alerts.build(settings, database, lease),

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from orchestrator.database import Database, Lease
 from orchestrator.journal import Journal
 from orchestrator.journal.commands import order
+from orchestrator.worker import REBUILD
 from orchestrator.world import clock_of
 from projections import Follower
 from projections.follower import Failure
@@ -32,8 +33,6 @@ from projections.rebuild import (
 
 logger = logging.getLogger(__name__)
 
-REBUILD = "rebuild"
-"""The worker that makes copies, and the lease that it holds."""
 LOOK = 1.0
 """Seconds between two looks at what is to be made anew."""
 FIRST_PAUSE = 1.0

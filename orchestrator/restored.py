@@ -15,7 +15,8 @@ import msgspec
 import sqlalchemy as sa
 
 from orchestrator.database import Database
-from orchestrator.database.tables import facts_of_database, sweeps
+from orchestrator.database.tables import facts_of_database, outbox, sweeps
+from orchestrator.outbox.outbox import ALERT, HELD, PENDING, RUNNING
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +64,19 @@ def must_watch(database: Database) -> Restored | None:
 
 
 def trust(database: Database) -> Restored | None:
-    """From now on the service acts as its mode says. The restoration, if there was one that kept it from that."""
+    """From now on the service acts as its mode says. The restoration, if there was one that kept it from that.
+
+    What the backup holds as not sent yet may have been sent, and paid, since: TokPortal is asked for it first, as for
+    every command in doubt.
+    """
     with database.write() as connection:
         found = restored(connection)
         if found is None or found.trusted:
             return None
         mark(connection, msgspec.structs.replace(found, trusted=True))
+        is_open = sa.and_(outbox.c.status.in_([PENDING, HELD, RUNNING]), outbox.c.kind != ALERT)
+        attempts = sa.case((outbox.c.attempts == 0, 1), else_=outbox.c.attempts)
+        connection.execute(outbox.update().where(is_open).values(attempts=attempts, last_error=None))
     return found
 
 

@@ -24,7 +24,7 @@ from orchestrator.database import Database, migrate
 from orchestrator.database.migrate import require_head
 from orchestrator.http_protocol import PunctualProtocol
 from orchestrator.journal.group_commit import GroupCommit
-from orchestrator.lookalike import SANDBOX, base_url, embedded, is_embedded
+from orchestrator.lookalike import SANDBOX, base_url, embedded, is_embedded, place_of
 from orchestrator.restored import must_watch
 from orchestrator.secrets import Secret, sandbox_secret, stored_secrets, stored_version
 from orchestrator.settings import Mode, Settings
@@ -35,7 +35,7 @@ from orchestrator.webhooks.limits import RateLimit
 from orchestrator.webhooks.renewing import RenewingVerifier
 from orchestrator.webhooks.signature import Verifier
 from orchestrator.worker import JOURNAL, WORKERS, tune_collector
-from orchestrator.world import beginning_of, settle
+from orchestrator.world import OtherWorldError, beginning_of, known, remembered, settle
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,13 @@ def serve(
     reads = Database(url, connections=pools.reads, name="orchestrator-api", statement_timeout=10)
     require_head(reads)
     clock = settle(reads, settings.world, settings.clock)
+    if demo:
+        remembered(reads, "demo", "yes")
+    elif known(reads, "demo") is not None and settings.clock is None:
+        raise OtherWorldError(
+            "the database holds the world of the demo, whose time is not the real one: start it with --demo, or use "
+            "another ORCHESTRATOR_DATABASE_URL"
+        )
     # Whom the door lets in is nothing to the workers: a list of networks that is broken by now must not keep one from
     # starting.
     environment = {
@@ -132,9 +139,11 @@ def serve(
     group_commit = GroupCommit(_worker(JOURNAL), environment)
     workers: dict[str, Child] = {}
     if is_embedded(settings):
-        port = _free_port()
+        state, port = place_of(settings, reads)
         began = beginning_of(reads, settings.clock) if settings.clock is not None else None
-        workers[SANDBOX] = embedded(settings, webhook_secrets(settings)[0], port, began, demo=demo)
+        sandbox = embedded(settings, webhook_secrets(settings)[0], state, port, began, demo=demo)
+        # What it sends before the journal is up would only come again.
+        workers[SANDBOX] = sandbox._replace(may_begin=lambda: group_commit.trouble() is None)
         environment["TOKPORTAL_BASE_URL"] = base_url(port)
     workers |= {name: Child(_worker(name), environment) for name in WORKERS}
     supervisor = Supervisor(workers)
@@ -190,12 +199,6 @@ def serve(
 
 def _worker(name: str) -> list[str]:
     return [sys.executable, "-m", "orchestrator", "worker", name]
-
-
-def _free_port() -> int:
-    with _listen("127.0.0.1", 0) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
@@ -15,13 +15,15 @@ LONGEST_PAUSE = 10.0
 STEADY = 30.0
 """Seconds after which a worker that ran counts as healthy again."""
 STOP_WITHIN = 10.0
+LOOK_AGAIN = 0.1
 
 
 class Child(NamedTuple):
-    """A command line, and what its process finds in its environment besides ours."""
+    """A command line, and what its process finds in its environment besides ours. It is started once `may_begin`."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
+    may_begin: Callable[[], bool] = lambda: True
 
 
 class Supervisor:
@@ -51,7 +53,9 @@ class Supervisor:
         pause = FIRST_PAUSE
         while True:
             started = asyncio.get_running_loop().time()
-            command, environment = self._workers[name]
+            command, environment, may_begin = self._workers[name]
+            while not may_begin():
+                await asyncio.sleep(LOOK_AGAIN)
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.PIPE,

@@ -18,14 +18,7 @@ import sqlalchemy as sa
 
 from orchestrator.database import Database, Lease, LeaseLostError, is_of_database, told
 from orchestrator.database.tables import journal
-from orchestrator.engine import Engine
-from orchestrator.journal import committer
-from orchestrator.outside import assemble
-from orchestrator.rebuilding import REBUILD, Keeper
 from orchestrator.settings import Settings
-from orchestrator.timers import Waker
-from projections.follower import OvertakenError
-from projections.rebuild import Builder
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +30,8 @@ TICK = 0.25
 """Seconds between two looks at timers."""
 BUSY = 5_000.0
 """Webhooks per second from which on the door is given way to. Up to there one small machine keeps up with all of it."""
+BUSY_FOR_REBUILDS = 1_000.0
+"""A rebuild is in no hurry: it gives way earlier."""
 GIVE_WAY = 6.0
 """While the door is busy, how long a worker waits for each second that it worked."""
 LONGEST_BACKOFF = 5.0
@@ -56,51 +51,63 @@ class Duty(Protocol):
     def forget(self) -> None: ...
 
 
-DUTIES: dict[str, Callable[[Database, Lease], Duty]] = {"engine": Engine, "projections": Keeper}
-OUTSIDE = "outside"
-WORKERS = (*DUTIES, OUTSIDE)
-"""Those that have a lease."""
+ENGINE, PROJECTIONS, OUTSIDE = "engine", "projections", "outside"
+WORKERS = (ENGINE, PROJECTIONS, OUTSIDE)
+"""Those that have a lease, and work as long as the service does."""
 JOURNAL = "journal"
 """The process that commits what the door takes. It belongs to the door: no lease, and no niceness."""
 JOURNAL_WAIT = 3.0
 """Seconds that the journal's statements may take: whoever waits for them is answered within four."""
-CONNECTIONS = {"engine": 2, "projections": 2, OUTSIDE: 8, JOURNAL: 1, REBUILD: 3}
+REBUILD = "rebuild"
+"""The worker that makes copies of read models, while any are wanted."""
+CONNECTIONS = {JOURNAL: 1, ENGINE: 2, PROJECTIONS: 2, OUTSIDE: 8, REBUILD: 3}
 """How many database connections each of the processes uses, at most."""
 
 
 def run(name: str, settings: Settings) -> None:
-    """Runs the worker `name` until SIGTERM, or until the parent that holds our standard input is gone."""
+    """Runs the worker `name` until SIGTERM, or until the parent that holds our standard input is gone.
+
+    Each imports what it needs, and no more: a service that starts starts five of them.
+    """
     tune_collector()
     url = settings.database_url.reveal()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop.
     if name == JOURNAL:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends when its pipe does, with everything stored.
-        committer.run(url, lock_wait=JOURNAL_WAIT)
+        from orchestrator.journal import committer
+
+        committer.run(url, lock_wait=JOURNAL_WAIT)  # It ends when its pipe does, with everything stored.
         return
     os.nice(NICENESS)
     stopping = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when to stop.
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     threading.Thread(target=_watch_parent, args=(stopping,), daemon=True).start()
     database = Database(url, connections=CONNECTIONS[name], name=f"orchestrator-{name}")
     lease = Lease(database, name, f"{socket.gethostname()}:{os.getpid()}")
     with closing(database):
-        if name == REBUILD:
-            rebuild(database, lease, stopping)
-        elif name == OUTSIDE:
+        if name == ENGINE:
+            from orchestrator.engine import Engine
+
+            loop(Engine(database, lease), lease, stopping, Traffic(database).is_heavy)
+        elif name == PROJECTIONS:
+            from orchestrator.rebuilding import Keeper
+
+            with closing(Keeper(database, lease)) as keeper:
+                loop(keeper, lease, stopping, Traffic(database).is_heavy)
+        elif name == REBUILD:
+            _rebuild(database, lease, stopping)
+        else:
+            from orchestrator.outside import assemble
+            from orchestrator.timers import Waker
+
             with closing(assemble(settings, database, lease, stopping)) as outside, Waker(TICK) as waker:
                 loop(outside, lease, stopping, pause=lambda: waker.wait(RENEW))
-        else:
-            duty = DUTIES[name](database, lease)
-            try:
-                loop(duty, lease, stopping, Traffic(database).is_heavy)
-            finally:
-                if isinstance(duty, Keeper):
-                    duty.close()
 
 
-def rebuild(database: Database, lease: Lease, stopping: threading.Event) -> None:
+def _rebuild(database: Database, lease: Lease, stopping: threading.Event) -> None:
     """Makes the read models anew that are wanted, and gives way to webhooks as the other workers do."""
-    is_traffic_heavy = Traffic(database).is_heavy
+    from projections.rebuild import Builder
+
+    is_traffic_heavy = Traffic(database, BUSY_FOR_REBUILDS).is_heavy
 
     def give_way(worked: float) -> None:
         if is_traffic_heavy():
@@ -134,20 +141,21 @@ def _watch_parent(stopping: threading.Event) -> None:
 class Traffic:
     """How many webhooks come in, told by the numbers that the journal gives them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, busy: float = BUSY) -> None:
         self._database = database
+        self._busy = busy
         self._seen: tuple[float, int] | None = None
         self._is_heavy = False
 
     def is_heavy(self) -> bool:
-        """Whether more than `BUSY` webhooks per second came in of late."""
+        """Whether more than `busy` webhooks per second came in of late."""
         now = time.monotonic()
         if self._seen is not None and now - self._seen[0] < RENEW / 4:
             return self._is_heavy
         with self._database.read() as connection:
             last: int = connection.execute(sa.select(sa.func.coalesce(sa.func.max(journal.c.seq), 0))).scalar_one()
         if self._seen is not None:
-            self._is_heavy = (last - self._seen[1]) / (now - self._seen[0]) > BUSY
+            self._is_heavy = (last - self._seen[1]) / (now - self._seen[0]) > self._busy
         self._seen = (now, last)
         return self._is_heavy
 
@@ -186,7 +194,7 @@ def loop(
             elif done < duty.full:
                 pause() if pause is not None else stopping.wait(GATHER)
             failures = 0
-        except (LeaseLostError, OvertakenError) as error:
+        except LeaseLostError as error:
             logger.warning("stepping back: %s", error)
             lease.token = None
         except Exception as error:

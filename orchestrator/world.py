@@ -61,6 +61,21 @@ def remembered(database: Database, key: str, value: str) -> str:
         return _remember(connection, key, value)
 
 
+def known(database: Database, key: str) -> str | None:
+    """What the database remembers under `key`."""
+    query = sa.select(facts_of_database.c.value).where(facts_of_database.c.key == key)
+    with database.read() as connection:
+        found: str | None = connection.execute(query).scalar_one_or_none()
+    return found
+
+
+def replace(database: Database, key: str, value: str) -> None:
+    """Has the database remember `value` under `key`, whatever that was before."""
+    with database.write() as connection:
+        connection.execute(facts_of_database.delete().where(facts_of_database.c.key == key))
+        connection.execute(facts_of_database.insert().values(key=key, value=value))
+
+
 def _beginning(scale: Scale) -> str:
     return f"clock {scale} began"
 

@@ -44,7 +44,7 @@ class Model(Protocol):
     def write(self, connection: sa.Connection) -> None: ...
 
 
-class OvertakenError(Exception):
+class OvertakenError(LeaseLostError):
     """Another runner has moved the projections since this one looked; nothing was written."""
 
 
@@ -182,7 +182,7 @@ class Follower:
         """Why the page cannot be folded; None if it was."""
         try:
             self._fold(names, position, page)
-        except (OvertakenError, LeaseLostError):
+        except LeaseLostError:
             raise
         except Exception as error:
             if is_trouble(error):
@@ -252,7 +252,7 @@ class Follower:
             with self._database.write() as connection:
                 self._move(connection, [countries.NAME], mine.position, position)
                 countries.replace(connection, rows)
-        except (OvertakenError, LeaseLostError):
+        except LeaseLostError:
             raise
         except Exception as error:
             if is_trouble(error):

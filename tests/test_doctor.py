@@ -254,6 +254,9 @@ def test_stored_secret(look: Look, tmp_path: Path) -> None:
     (folder / "webhook-1").write_text(SECRET)
     (folder / "webhook-1").chmod(0o600)
     assert look()["webhook secrets"] == Finding("ok", "webhook secrets", "1 for default")
+    (folder / "audit-key.pub").write_text("public")
+    (folder / "audit-key.pub").chmod(0o644)
+    assert look()["webhook secrets"].level == "ok"
     (folder / "webhook-1").chmod(0o640)
     assert look()["webhook secrets"].level == "warning"
     assert "webhook-1: run chmod go=" in look()["webhook secrets"].detail

@@ -31,6 +31,7 @@ from orchestrator.domain.times import iso
 from orchestrator.journal.journal import DISPATCH, LIVE, RESULT, Journal, Message
 from orchestrator.outbox import Command, Outbox
 from orchestrator.outbox.outbox import DEAD, DONE, RUNNING, TOGETHER, UNKNOWN
+from orchestrator.restored import restored
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ ASK_AGAIN = 10.0
 LINGER = 0.05
 """Seconds that a step waits for calls that are under way, so that the next ones begin as soon as one ends."""
 
+SENDING = frozenset({"live", "sandbox"})
+"""Modes in which anything is changed at TokPortal."""
 REFUSED = "refused"
 AGAIN = "again"
 
@@ -92,11 +95,24 @@ class Executor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """Why nothing is done at all, and why nothing is changed at TokPortal."""
+
+    everything: str | None
+    changes: str | None
+
+    def of(self, command: Command) -> str | None:
+        return self.everything if command.changes_nothing else self.changes
+
+
 class Dispatcher:
     """One step: ask for what is due, carry out what was let go, look up what became of the rest.
 
     On one bundle one thing is done at a time; on different ones as many as there are `threads` (1: in the caller's).
-    `executor` None: nothing is sent to TokPortal. `lease` None is for tests that are alone with their database.
+    `executor` None: nothing is sent to TokPortal; `sends` False: nothing that changes anything there, even where it was
+    let go by another mode, or by a service that knew what a restored database does not. `lease` None is for tests that
+    are alone with their database.
     """
 
     def __init__(
@@ -107,8 +123,10 @@ class Dispatcher:
         lease: Lease | None = None,
         *,
         threads: int = 1,
+        sends: bool = True,
     ) -> None:
         self._database = database
+        self._sends = sends
         self._clock = clock
         self._executor = executor
         self._lease = lease
@@ -144,12 +162,23 @@ class Dispatcher:
             now = self._clock()
             found = {command.command_id: command for command in self._outbox.under_way(connection, now)}
             ready = self._ready(connection, now, AT_ONCE - len(found))
-            paused = _paused(connection) if found else None
-        done = ended + self._ask(ready) + self._carry_out(found, paused)
+            stop = self._stop(connection) if found else _Stop(None, None)
+        done = ended + self._ask(ready) + self._carry_out(found, stop)
         if self._busy and not done:
             wait(self._busy.values(), timeout=LINGER, return_when=FIRST_COMPLETED)
             done = self._gather()
         return done
+
+    def _stop(self, connection: sa.Connection) -> _Stop:
+        """What was let go before may have been stopped since, and the engine may not have come to know it yet."""
+        query = sa.select(desk.c.body).where(desk.c.kind == SERVICE, desk.c.name == SERVICE)
+        service = read_service(connection.execute(query).scalar_one_or_none())
+        restoration = restored(connection)
+        watches = restoration is not None and not restoration.trusted
+        observes = None
+        if watches or not self._sends or service.mode not in SENDING:
+            observes = "observe mode: nothing is sent to TokPortal"
+        return _Stop(service.paused, service.paused or observes)
 
     def _ready(self, connection: sa.Connection, now: int, room: int) -> list[str]:
         """What is due next, as far as TokPortal's quota goes: recovery first, which may use more of it."""
@@ -179,7 +208,7 @@ class Dispatcher:
             self._reported -= {(name, RUNNING) for name in new}
         return len(new)
 
-    def _carry_out(self, found: Mapping[str, Command], paused: str | None) -> int:
+    def _carry_out(self, found: Mapping[str, Command], stop: _Stop) -> int:
         self._reported &= {(name, command.status) for name, command in found.items()}
         lanes: defaultdict[str, list[Command]] = defaultdict(list)
         for name, command in found.items():
@@ -194,9 +223,9 @@ class Dispatcher:
             del self._line[lane]
             done += 1
             if self._pool is not None:
-                self._busy[lane] = self._pool.submit(self._attempt, lanes[lane], paused)
+                self._busy[lane] = self._pool.submit(self._attempt, lanes[lane], stop)
                 continue
-            self._reported |= self._attempt(lanes[lane], paused)
+            self._reported |= self._attempt(lanes[lane], stop)
             if time.monotonic() >= until:
                 break
         return done
@@ -208,21 +237,22 @@ class Dispatcher:
             self._reported |= future.result()
         return len(ended)
 
-    def _attempt(self, lane: Sequence[Command], paused: str | None) -> set[tuple[str, str]]:
+    def _attempt(self, lane: Sequence[Command], stop: _Stop) -> set[tuple[str, str]]:
         """Does what is first in a lane; what was reported. What is in doubt is looked up before anything is sent."""
         doubtful = [command for command in lane if command.is_in_doubt]
         together = [command for command in lane if command.kind == TOGETHER]
         if doubtful:
-            return self._attempt_one(doubtful[0], paused)
-        if self._executor is not None and paused is None and len(together) > 1 and lane[0].kind == TOGETHER:
+            return self._attempt_one(doubtful[0], stop.of(doubtful[0]))
+        shut = stop.of(lane[0])
+        if self._executor is not None and shut is None and len(together) > 1 and lane[0].kind == TOGETHER:
             return self._attempt_together(self._executor, together)
-        return self._attempt_one(lane[0], paused)
+        return self._attempt_one(lane[0], shut)
 
-    def _attempt_one(self, command: Command, paused: str | None) -> set[tuple[str, str]]:
-        if self._executor is not None and (command.is_in_doubt or paused is None):
+    def _attempt_one(self, command: Command, shut: str | None) -> set[tuple[str, str]]:
+        if self._executor is not None and (command.is_in_doubt or shut is None):
             self._count([command])
             try:
-                outcome = self._outcome(self._executor, command, may_send=paused is None and command.status == RUNNING)
+                outcome = self._outcome(self._executor, command, may_send=shut is None and command.status == RUNNING)
             except TryAgain as error:
                 self._excuse([command], error)
                 return set()
@@ -232,7 +262,7 @@ class Dispatcher:
             outcome = Outcome(UNKNOWN, message="it was interrupted, and this mode does not ask TokPortal")
         else:
             # It was let go, and before it was begun everything was stopped.
-            outcome = Outcome(AGAIN, message=paused or "this mode sends nothing to TokPortal")
+            outcome = Outcome(AGAIN, message=shut or "this mode sends nothing to TokPortal")
         return self._settle(command, outcome)
 
     def _attempt_together(self, executor: Executor, commands: Sequence[Command]) -> set[tuple[str, str]]:
@@ -339,12 +369,6 @@ def _wait(command: Command) -> int:
     longest = min(FIRST_WAIT * (1 << min(attempt, 16)), LONGEST_WAIT)
     wait = random.Random(f"{command.command_id}:{attempt}").random() * longest
     return wait // timedelta(microseconds=1)
-
-
-def _paused(connection: sa.Connection) -> str | None:
-    """Why everything is paused, if it is."""
-    query = sa.select(desk.c.body).where(desk.c.kind == SERVICE, desk.c.name == SERVICE)
-    return read_service(connection.execute(query).scalar_one_or_none()).paused
 
 
 def _message(kind: str, body: dict[str, Any], now: int) -> Message:

@@ -114,6 +114,11 @@ def _mention(bundle_id: str, reading: Reading, turn: Turn, name: tuple[str, str]
 
 
 def _tell_of_stranger(reading: Reading, turn: Turn, video: Video) -> None:
-    """A video that no campaign planned: policies do not act on it, but people should know, once an hour."""
+    """A video that no campaign planned: policies do not act on it, but people should know, once an hour. While
+    TokPortal's answer to a handover on the same bundle is out, this may be ours under TokPortal's name: its next news
+    will tell."""
+    live = (turn.desk.video(video_id) for video_id in turn.desk.live_on(str(reading.bundle_id)))
+    if any(entry is not None and entry.with_vendor and entry.state == "planned" for entry in live):
+        return
     text = f"{reading.bundle_id} has a video that no campaign planned: {video.video_id}"
     turn.alert_hourly("stranger", str(reading.bundle_id), text, bundle_id=reading.bundle_id)

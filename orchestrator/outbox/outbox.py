@@ -77,6 +77,11 @@ class Command(msgspec.Struct):
         """Whether TokPortal may have it already: nothing is known of the last attempt."""
         return self.status == UNKNOWN or (self.attempts > 0 and self.last_error is None)
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the command only reads."""
+        return self.kind == "read_metrics" or (self.kind == "look_up_slot" and not self.body["free_it"])
+
 
 class Move(NamedTuple):
     """A command that is in one of the statuses `of` gets another one, for this reason."""

@@ -99,13 +99,18 @@ def course(
     """What to do with the attempt `leg`, whose account is in `state`, by the `ban` if it is banned, under `holds`.
     `has_slot`: whether its bundle may have a slot for one more video."""
     found = _course(leg, state, warmed, ban, holds, policy, zone, now, has_slot)
-    if found.what == ASK and leg.is_unanswered:
+    return in_turn(found, leg, now) if found.what == ASK else found
+
+
+def in_turn(question: Course, leg: Leg, now: datetime) -> Course:
+    """The question, unless it is put already, or was lately."""
+    if leg.is_unanswered:
         return Course(NOTHING)
-    if found.what == ASK and leg.asked_at is not None:
+    if leg.asked_at is not None:
         again = leg.asked_at + min(ASK_AGAIN * leg.asked, ASK_AGAIN_AT_MOST)
         if now < again:
             return Course(NOTHING, at=again)
-    return found
+    return question
 
 
 def _course(
@@ -145,7 +150,7 @@ def _course(
             return Course(HOLD, "the account is banned, and the policy holds its videos", ban)
         return Course(MOVE, "the account is banned", ban)
     if "closed" in holds:
-        return Course(ASK if leg.is_with_vendor else MOVE, "the bundle is closed")
+        return Course(ASK if may_post(leg) else MOVE, "the bundle is closed")
     if refused is not None:
         return refused
     if is_without_slot(leg, has_slot):
@@ -166,7 +171,7 @@ def _refused(leg: Leg, policy: Policy, now: datetime) -> Course | None:
     if refusal is None or refusal.code == INSUFFICIENT_CREDITS:
         return None
     code = refusal.code
-    move = ASK if leg.is_with_vendor or _has_old_slot(leg) else MOVE
+    move = ASK if may_post(leg) else MOVE
     if sum(other != INSUFFICIENT_CREDITS for other in leg.refusals) > MOST_REFUSALS:
         return Course(move, f"{leg.bundle_id} refused it {len(leg.refusals)} times, the last time: {code}")
     if code == COVERAGE_LAPSED or code in GONE:
@@ -188,11 +193,17 @@ def _refused(leg: Leg, policy: Policy, now: datetime) -> Course | None:
     return Course(move, f"{code}{_tried(leg)}")
 
 
-def _has_old_slot(leg: Leg) -> bool:
-    """Whether TokPortal took an earlier try, and never said that it failed: that may still be posted."""
+def may_post(leg: Leg) -> bool:
+    """Whether TokPortal may post it, by this try or by what it has of it besides: an earlier one, or one that it was
+    found to have though nothing is known of its having been sent."""
+    return leg.is_with_vendor or _has_slot(leg)
+
+
+def _has_slot(leg: Leg) -> bool:
+    """Whether TokPortal was known to have it, and never said that it failed, nor gave its slot back."""
     last = leg.facts[-1] if leg.facts else None
     is_failed = last is not None and last.name == "PostFailed" and not is_to_be_tried_again(last)
-    return leg.taken_at is not None and not is_failed
+    return leg.taken_at is not None and not is_failed and not leg.is_free
 
 
 def day_of(text: object) -> date | None:
@@ -221,7 +232,7 @@ def _in_time(
 ) -> Course:
     """What follows from the time alone: silence, or a day that comes too close for an account that cannot post."""
     opens = window_opens(date.fromisoformat(leg.target_day), zone)
-    if not leg.is_with_vendor:
+    if not may_post(leg):
         # Moved with as much lead as any account needs, it keeps its day.
         last_moment = opens - timedelta(days=policy.posting.lead_existing)
         why = why_not_postable(state, warmed, sorted(holds), policy)

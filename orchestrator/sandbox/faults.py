@@ -48,6 +48,9 @@ class WebhookFaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         _check_times(self, "late_by", "reordered_by")
 
 
+METHODS = frozenset({"*", "READ", "WRITE", "GET", "POST", "PUT", "PATCH", "DELETE"})
+
+
 class RestFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A share of some requests that goes wrong."""
 
@@ -55,7 +58,7 @@ class RestFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     kind: Literal["error", "drop", "timeout", "late_error", "slow"] = "error"
     """As `hooks.Fault` has them; in all but `error` the request takes effect."""
     methods: tuple[str, ...] = ("*",)
-    """Such as PUT; `*` is any, `write` any but GET."""
+    """Such as PUT; `*` is any, `read` is GET, `write` any but GET."""
     path: str = "*"
     """A pattern with `*` over the path below the API's base, such as /bundles/*/videos/*."""
     status: int = 503
@@ -67,6 +70,9 @@ class RestFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def __post_init__(self) -> None:
         _check_shares(self, "share")
         _check_times(self, "seconds")
+        strange = sorted(name for name in self.methods if name.upper() not in METHODS)
+        if strange:
+            raise ValueError(f"methods are *, read, write, or such as PUT, not {', '.join(strange)}")
         if not 400 <= self.status <= 599:
             raise ValueError("status must be one of an error, from 400 to 599")
         if self.first is not None and self.first < 1:
@@ -74,7 +80,8 @@ class RestFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def is_meant(self, method: str, path: str) -> bool:
         methods = {name.upper() for name in self.methods}
-        is_method = "*" in methods or method.upper() in methods or ("WRITE" in methods and method.upper() != "GET")
+        kind = "READ" if method.upper() == "GET" else "WRITE"
+        is_method = not methods.isdisjoint({"*", kind, method.upper()})
         return is_method and fnmatchcase(path, self.path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import threading
@@ -19,12 +20,15 @@ import uvicorn
 from orchestrator.clock import Clock, RealClock, Scale
 from orchestrator.sandbox.app import create_app
 from orchestrator.sandbox.diary import MANNER, Manner
+from orchestrator.sandbox.hold import Hold
 from orchestrator.sandbox.life import Life, open_world
 from orchestrator.sandbox.model import Endpoint
 from orchestrator.sandbox.worldfile import WorldFile
 from orchestrator.simulate.dialect import Dialect
 
 _STOP_WITHIN: Final = 5
+_LOOK_AGAIN: Final = 0.5
+"""Seconds between two tries to get a world that another sandbox has open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +148,16 @@ def run(options: Options, ready: Callable[[str], None]) -> int:
     Args:
         ready: told the URL once requests are taken.
 
-    Raises what `build` does, and OSError where the address cannot be used.
+    Another sandbox that has the same world open is waited for, where a parent sees to it that one runs.
+
+    Raises what `build` does, and OSError where the address cannot be used; ValueError where the world is in use.
     """
+    hold = Hold(options.state) if options.state is not None else None
+    while hold is not None and not hold.take():
+        if not options.has_parent:
+            raise ValueError("another sandbox has this world open: stop it first, or use another file")
+        if _has_lost_parent():
+            return 0
     listener = _listen(options.host, options.port)
     life = build(options)
     host = f"[{options.host}]" if ":" in options.host else options.host
@@ -176,7 +188,15 @@ def run(options: Options, ready: Callable[[str], None]) -> int:
         server.run(sockets=[listener])
     finally:
         life.world.close()
+        if hold is not None:
+            hold.release()
     return 1 if broken.is_set() else 0
+
+
+def _has_lost_parent() -> bool:
+    """Whether standard input has closed, after a while."""
+    readable, _, _ = select.select([0], [], [], _LOOK_AGAIN)
+    return bool(readable) and not os.read(0, 4096)
 
 
 def _watch_parent(stop: Callable[[], None]) -> None:

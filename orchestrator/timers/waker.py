@@ -14,7 +14,8 @@ class Waker:
     def __init__(self, every: float) -> None:
         """`every`: seconds."""
         self._awake = threading.Event()
-        logging.getLogger("apscheduler").setLevel(logging.WARNING)
+        # A wake-up that a busy machine skips is warned of, and is none that anybody misses.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._scheduler = BackgroundScheduler(timezone="UTC")
         self._scheduler.add_job(
             self._awake.set, "interval", seconds=every, coalesce=True, max_instances=1, misfire_grace_time=None

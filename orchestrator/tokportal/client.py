@@ -271,11 +271,12 @@ class Client:
         return self._one("getBundle", kind, bundle_id)
 
     def slots(self, kind: Kind, bundle_id: str) -> Page:
-        """The SDK's table gives this list no pages. Should TokPortal page it all the same, the rest is read too."""
+        """The SDK's table gives this list no pages. Should TokPortal page it all the same, it is read page by page,
+        from the first one again: how long that was is not known."""
         first = self._page("listBundleVideos", kind, {"id": bundle_id}, None, {})
-        if first.is_last:
+        if first.is_last and (first.total is None or len(first.rows) >= first.total):
             return first
-        pages = [first]
+        pages = [self._page("listBundleVideos", kind, {"id": bundle_id}, 1, {})]
         while not pages[-1].is_last:
             pages.append(self._page("listBundleVideos", kind, {"id": bundle_id}, len(pages) + 1, {}))
         rows = tuple(_distinct(row for page in pages for row in page.rows))
@@ -380,9 +381,10 @@ def _rows(body: Mapping[str, Any]) -> tuple[Row, ...]:
 
 
 def _distinct(rows: Iterator[Row]) -> Iterator[Row]:
-    seen: set[str] = set()
+    """Rows of slots: a slot is told from the others of its bundle by its position."""
+    seen: set[object] = set()
     for row in rows:
-        if (name := _name(row)) not in seen:
+        if (name := row.get("position") or _name(row)) not in seen:
             seen.add(name)
             yield row
 

@@ -146,3 +146,11 @@ def test_any_other_refusal_is_told(make: Make) -> None:
     assert warmings(stage) == [("dead", "WARMING_CONFLICT")]
     assert stage.bundle("b1").holds == ()
     assert stage.alerts() == ["dead_command"]
+
+
+def test_what_costs_nothing_since_it_is_there_already_says_nothing_of_credits(make: Make) -> None:
+    stage, _ = broke(make)
+    stage.wait(hours=2)
+    stage.result(stage.dispatch()[0]["command_id"], "refused", code="REWARM_ALREADY_ACTIVE")
+    resolved = [row for row in stage.commands(kind="alert") if row["body"].get("resolves")]
+    assert [row["body"]["alert"] for row in resolved] == []

@@ -52,6 +52,16 @@ def test_facts_under_the_id_that_tokportal_answered_are_about_ours(make: Make) -
     assert "stranger" not in stage.alerts()
 
 
+def test_news_that_overtakes_the_answer_is_not_taken_for_a_strangers(make: Make) -> None:
+    stage = make()
+    (video,) = wanted(stage, "b1")
+    stage.public("video.configured", video_id="tp_1", bundle_id="b1")
+    assert "stranger" not in stage.alerts()
+    answer(stage, video, video_id="tp_1", position=1)
+    stage.public("video.configured", video_id="tp_2", bundle_id="b1")
+    assert "stranger" in stage.alerts()
+
+
 def test_facts_that_came_before_the_answer_are_adopted(make: Make) -> None:
     stage = make()
     (video,) = wanted(stage, "b1")

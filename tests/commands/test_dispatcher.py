@@ -17,6 +17,7 @@ from orchestrator.database import Lease, LeaseLostError
 from orchestrator.database.tables import outbox
 from orchestrator.domain.decisions import HandoverRefused, HandoverStarted
 from orchestrator.outbox import Command
+from orchestrator.restored import Restored, mark, trust
 from tests.brain.stage import Stage, campaign, microseconds
 
 
@@ -513,6 +514,65 @@ def test_a_process_that_may_not_send_gives_back_what_another_mode_let_go(house: 
 
     assert (house.command["status"], house.command["reason"]) == ("held", "observe mode: nothing is sent to TokPortal")
     assert house.vendor.calls == []
+
+
+def test_what_live_let_go_is_not_sent_in_observe_though_tokportal_can_be_read(house: House) -> None:
+    house.let_go()
+    assert house.stage.order({"command": "mode", "mode": "observe", "reads": True}) == ("applied", None)
+    house.start()
+    house.run()
+
+    assert house.vendor.calls == []
+    assert (house.command["status"], house.command["reason"]) == ("held", "observe mode: nothing is sent to TokPortal")
+
+
+def test_a_process_that_observes_sends_nothing_before_the_engine_knows_it(house: House) -> None:
+    house.let_go()
+    house.start(sends=False)
+    house.dispatcher.step()
+
+    assert house.vendor.calls == []
+
+
+def test_what_a_backup_holds_as_let_go_is_not_sent_until_the_restored_service_knows_better(house: House) -> None:
+    house.let_go()
+    with house.stage.database.write() as connection:
+        mark(connection, Restored("r1", "2026-11-23", 1, 1))
+    house.start()
+    house.dispatcher.step()
+    assert house.vendor.calls == []
+
+    trust(house.stage.database)
+    house.stage.wait(seconds=10)
+    house.stage.run()
+    house.run()
+    # It may have been sent after the backup was made.
+    assert house.vendor.told == ["look up", "execute"]
+
+
+def test_what_was_sent_after_the_backup_was_made_is_not_sent_again(house: House) -> None:
+    house.let_go()
+    with house.stage.database.write() as connection:
+        mark(connection, Restored("r1", "2026-11-23", 1, 1))
+    house.vendor.done["sent before"] = house.command["command_id"]
+    trust(house.stage.database)
+    house.start()
+    house.run()
+
+    assert house.vendor.told == ["look up"]
+    assert house.command["status"] == "done"
+
+
+def test_a_question_is_put_in_observe(house: House) -> None:
+    house.stage.send_all()
+    house.stage.result(house.command["command_id"])
+    house.stage.article("video.posted", "b1", video_id=house.video, url="https://t.example/1")
+    assert house.stage.order({"command": "mode", "mode": "observe", "reads": True}) == ("applied", None)
+    assert house.stage.order({"command": "video.refresh", "video_id": house.video}) == ("applied", None)
+    house.start(sends=False)
+    house.run()
+
+    assert house.stage.commands(kind="read_metrics")[0]["status"] == "done"
 
 
 def test_a_process_that_may_not_ask_leaves_in_doubt_what_was_begun(house: House) -> None:

@@ -15,7 +15,7 @@ from orchestrator.database import Checkpointer, Database
 from orchestrator.database.connection import parse_url
 from orchestrator.database.gate import Gate
 from orchestrator.service import Pools
-from orchestrator.worker import CONNECTIONS, JOURNAL, WORKERS
+from orchestrator.worker import CONNECTIONS, JOURNAL, REBUILD, WORKERS
 
 IMPATIENT = 0.05
 """Seconds. A wait of 0 would be endless to PostgreSQL."""
@@ -275,12 +275,12 @@ def test_connections_are_opened_on_demand(migrated_url: str) -> None:
         assert database.engine.pool.checkedin() == 1  # type: ignore[attr-defined]
 
 
-def test_one_service_uses_fourteen_connections() -> None:
-    """The number that operators are told to allow for."""
+def test_one_service_uses_19_connections_and_three_more_while_read_models_are_made_anew() -> None:
+    """The numbers that operators are told to allow for."""
     assert Pools().reads == 6
-    assert CONNECTIONS == {"journal": 1, "engine": 2, "projections": 2, "outside": 3}
-    assert set(CONNECTIONS) == {JOURNAL, *WORKERS}
-    assert Pools().reads + sum(CONNECTIONS.values()) == 14
+    assert CONNECTIONS == {"journal": 1, "engine": 2, "projections": 2, "outside": 8, "rebuild": 3}
+    assert set(CONNECTIONS) == {JOURNAL, *WORKERS, REBUILD}
+    assert Pools().reads + sum(CONNECTIONS.values()) == 19 + 3
 
 
 def test_the_database_tells_the_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

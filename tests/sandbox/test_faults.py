@@ -32,6 +32,14 @@ def test_write_means_all_that_is_not_read() -> None:
     ]
 
 
+def test_read_means_get_and_an_unknown_method_is_refused() -> None:
+    world = faults(RestFault(share=1.0, methods=("read",)))
+    assert world.on_request("GET", "/x") is not None
+    assert world.on_request("PUT", "/x") is None
+    with pytest.raises(ValueError, match=r"not reads"):
+        RestFault(share=1.0, methods=("reads", "write"))
+
+
 def test_a_share_is_kept_over_many_requests_and_is_seeded() -> None:
     def hits(seed: int) -> list[int]:
         world = faults(RestFault(share=0.2), seed=seed)

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from orchestrator.clock import Scale
 from orchestrator.database import Database, migrate
 from orchestrator.database.tables import leases, videos
+from orchestrator.sandbox.diary import MANNER, Manner
 from orchestrator.sandbox.life import open_world
 from orchestrator.sandbox.worldfile import WorldFile
 from orchestrator.worker import WORKERS
@@ -123,6 +124,7 @@ class Rig:
         """To be asked for while the sandbox is stopped."""
         world = open_world(self.clock, path=self.state)
         try:
+            world.parameters = world.get(Manner, MANNER).parameters
             return truth_of(world)
         finally:
             world.close()
@@ -151,9 +153,6 @@ class Rig:
     @property
     def now(self) -> datetime:
         return self.clock.now()
-
-    def passed(self, **time: float) -> bool:
-        return self.now >= self.scale.epoch + timedelta(**time)
 
     def give(self, kind: str, name: Any, action: str) -> None:
         """An order of a person. One that means nothing (any more) is refused."""

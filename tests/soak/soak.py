@@ -20,8 +20,6 @@ from tests.soak.rig import Rig
 from tests.soak.truth import Truth
 
 BEGIN = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-PARTS = 5
-"""Moments at which campaigns are started."""
 RECKONINGS = 6
 """Times that truth and service are compared, at the most: what happened just before one is still on its way."""
 
@@ -34,6 +32,10 @@ class Plan:
     days: float = 42
     quiet_days: float = 21
     """At the most: it is over once every video has come to its end."""
+    campaigns: int = 5
+    """Moments at which campaigns are started."""
+    kills: int = 3
+    """At the least; there are more where the days are longer."""
     seed: int = 1
     speed: float = 2_000
     dialect: Dialect = Dialect.ARTICLE
@@ -67,8 +69,9 @@ class Soak:
         world = there.world_file(plan.seed, plan.dialect, accounts=plan.accounts, countries=plan.countries, slots=slots)
         self._rig = Rig(folder, url, world, Scale(BEGIN, plan.speed))
         self._people = People(self._rng, self._give)
-        self._wanted = 0
         self._kills = 0
+        self._began = BEGIN
+        self._ended = 0.0
         self._given_up = 0
         self._problems: list[str] = []
 
@@ -97,15 +100,23 @@ class Soak:
 
     # What happens.
 
+    def _day(self) -> float:
+        """Of the story, which begins once there is something to work with."""
+        return (self._rig.now - self._began) / timedelta(days=1)
+
+    def _is_stormy(self) -> bool:
+        return self._day() < self._plan.days or self._kills < self._plan.kills
+
     def _storm(self) -> None:
         """Until the last day, the service is killed again and again."""
         plan, rig, rng = self._plan, self._rig, self._rng
         wait_for(lambda: rig.service.api("/api/bundles", limit=1)["items"], 120, what="the first bundle")
-        while not rig.passed(days=plan.days):
+        self._began = rig.now
+        while self._is_stormy():
             until = time.monotonic() + rng.uniform(*plan.kill_after)
-            while time.monotonic() < until and not rig.passed(days=plan.days):
+            while time.monotonic() < until and self._is_stormy():
                 self._start_campaigns()
-                if rng.random() < 0.6 and self._people.campaigns:
+                if rng.random() < 0.6:
                     self._people.act(rig.glance())
                 if rng.random() < 0.03:
                     rig.admin("POST", "bans", {"country": rng.choice(there.COUNTRIES[: plan.countries]), "count": 2})
@@ -114,19 +125,19 @@ class Soak:
             self._kills += 1
             time.sleep(rng.choice([0, 0, 0.5, 2]) * rng.random())
             rig.start()
-            self._say(f"{rig.now:%Y-%m-%d %H:%M} {self._kills} kills; videos {rig.counts()}")
+            self._say(f"day {self._day():.1f}, {self._kills} kills; videos {rig.counts()}")
+        self._ended = self._day()
 
     def _start_campaigns(self) -> None:
         plan, rig = self._plan, self._rig
         begun = len(self._people.campaigns) // 2
-        if begun == PARTS or not rig.passed(days=max(0.2, plan.days * begun / (PARTS + 2))):
+        if begun == plan.campaigns or self._day() < plan.days * begun / (plan.campaigns + 2):
             return
-        first, last = rig.now.date() + timedelta(days=1), (BEGIN + timedelta(days=plan.days)).date()
+        first = rig.now.date() + timedelta(days=1)
+        last = max(first, (self._began + timedelta(days=plan.days)).date())
         sizes = (plan.accounts, plan.countries, plan.videos)
-        for text in campaigns_of(f"part-{begun}", *sizes, PARTS, first, max(first, last)):
-            name, wanted = rig.start_campaign(text)
-            self._people.campaigns.append(name)
-            self._wanted += wanted
+        for text in campaigns_of(f"part-{begun}", *sizes, plan.campaigns, first, last):
+            self._people.campaigns.append(rig.start_campaign(text)[0])
 
     def _give(self, kind: str, name: object, action: str) -> None:
         self._rig.give(kind, name, action)
@@ -136,20 +147,20 @@ class Soak:
         end, in the second half of the time; they must have been told of it."""
         plan, rig = self._plan, self._rig
         rig.calm_down()
-        while not rig.passed(days=plan.days + plan.quiet_days):
+        while (quiet := self._day() - self._ended) < plan.quiet_days:
             told = rig.told()
             self._people.tidy(told)
             left = [video for video in told.videos if not is_over([video])]
-            if not left and rig.passed(days=plan.days + plan.quiet_days / 4):
+            if not left and quiet > plan.quiet_days / 4:
                 break
-            if rig.passed(days=plan.days + plan.quiet_days / 2) and not self._given_up:
+            if quiet > plan.quiet_days / 2 and not self._given_up:
                 alerts = rig.alerts()
                 for video in left:
                     self._given_up += 1
                     if video["video_id"] not in alerts:
                         self._problems.append(f"{video['video_id']} is stuck, and nobody was told: {video}")
                     self._give("video", video["video_id"], "cancel")
-            self._say(f"{rig.now:%Y-%m-%d %H:%M} quiet; videos {rig.counts()}")
+            self._say(f"day {self._day():.1f}, quiet; videos {rig.counts()}")
             time.sleep(max(0.5, 43_200 / plan.speed))
 
     # What came of it.
@@ -174,8 +185,10 @@ class Soak:
         return problems
 
     def _summary(self, truth: Truth, seconds: float) -> str:
+        counts = self._rig.counts()
         return (
-            f"{seconds:.0f} s for {self._rig.now - BEGIN}, {self._kills} kills; of {self._wanted} videos "
-            f"{self._rig.counts()}, {self._given_up} of them given up by people; {truth.requests} requests, "
-            f"{len(truth.effects)} effects, {len(truth.posts)} posts, {len(truth.banned)} bans"
+            f"{seconds:.0f} s for {self._day():.0f} days, {self._kills} kills; of {sum(counts.values())} videos "
+            f"{counts}, {self._given_up} of them given up by people; "
+            f"{truth.requests} requests, {len(truth.effects)} effects, {len(truth.posts)} posts, "
+            f"{len(truth.banned)} bans"
         )

@@ -172,6 +172,20 @@ def test_slots_that_come_in_pages_all_the_same() -> None:
     assert len(fake.asked) == 1
 
 
+@pytest.mark.parametrize("says_pages", [True, False])
+def test_no_slot_is_missed_where_pages_are_smaller_unless_asked_otherwise(says_pages: bool) -> None:
+    rows = [{**slot(n), "video_id": None, "bundle_id": "b"} for n in range(1, 131)]
+
+    def page(asked: Asked) -> Any:
+        number, per_page = int(asked.query.get("page", ["1"])[0]), int(asked.query.get("per_page", ["20"])[0])
+        pages = {"total_pages": -(-len(rows) // per_page)} if says_pages else {}
+        shown = rows[(number - 1) * per_page : number * per_page]
+        return {"data": shown, "pagination": {"page": number, "total": len(rows), **pages}}
+
+    fake = Fake({"GET /bundles/b/videos": page})
+    assert [row["position"] for row in fake.client().slots("ordinary", "b").rows] == list(range(1, 131))
+
+
 def walk(*walks: list[list[str]]) -> list[str]:
     """What a walk gives, where the list looks like this at each of the walks."""
     pages = [page for walk in walks for page in walk]

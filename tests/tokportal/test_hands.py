@@ -291,6 +291,15 @@ def test_however_a_batch_reports_what_it_refused(said: Any) -> None:
     assert shown(outcomes) == {"cmd_vid_1": "INVALID_DATE", "cmd_vid_2": 2}
 
 
+def test_a_warning_of_a_batch_is_no_refusal_where_the_slot_has_the_video() -> None:
+    after = listed(slot(1, "configured", "vid_1"), slot(2, "configured", "vid_2"))
+    said = {"data": {}, "warnings": [{"position": 1, "code": "SOUND_IGNORED", "message": "no sound"}]}
+    outcomes, _ = together(
+        {SLOTS: [listed(slot(1), slot(2)), after], BATCH: said}, configure("vid_1"), configure("vid_2")
+    )
+    assert shown(outcomes) == {"cmd_vid_1": 1, "cmd_vid_2": 2}
+
+
 def test_a_batch_that_says_nothing_of_one() -> None:
     after = listed(slot(1), slot(2, "configured", "vid_2"))
     outcomes, _ = together(

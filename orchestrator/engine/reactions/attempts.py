@@ -102,7 +102,7 @@ def leave(turn: Turn, video: Video, plan: Plan, leg: Leg, why: str, answers: Key
             of=("pending", "held"),
         )
     is_over = leg.is_free or recovery.is_over(leg, turn.desk.state_of(leg.bundle_id))
-    if leg.is_with_vendor and leg.posted is None and not is_over:
+    if recovery.may_post(leg) and leg.posted is None and not is_over:
         unschedule(turn, video, plan, leg)
 
 

@@ -17,10 +17,10 @@ import msgspec
 
 from orchestrator.dialects import Reading
 from orchestrator.domain.bundle import Bundle, BundleView, bundle_view
-from orchestrator.domain.decisions import VideoRescheduled
+from orchestrator.domain.decisions import Step, VideoRescheduled
 from orchestrator.domain.facts import API, KINDS, Note
 from orchestrator.domain.found import is_same_ban
-from orchestrator.domain.video import Leg, Plan, Video, VideoView, video_view
+from orchestrator.domain.video import Leg, Plan, Video, is_ours, video_view
 from orchestrator.engine import decide
 from orchestrator.engine.reactions import bundles, joins, videos
 from orchestrator.engine.turn import Turn
@@ -348,7 +348,8 @@ def _may_speak(video: Video, plan: Plan, leg: Leg, fact: Found, asked_at: dateti
         return True
     if leg.left or leg is not plan.live or leg.failure is not None:
         # A slot keeps what it shows for a while after the account or the attempt was given up: no sign of life.
-        return False
+        # But what was never handed to it, as far as anybody knew, is news.
+        return leg.sent is None and leg.taken_at is None
     # After a retry the slot shows the last try until TokPortal has taken the new one.
     return leg.tries == 1 or _is_taken(video, leg, asked_at)
 
@@ -371,16 +372,16 @@ def _is_video_news(video: Video | None, fact: Found) -> bool:
     if any(note.event_id == fact.event_id and note.dialect == API for note in video.notes):
         return False
     notes = [*video.notes, fact.note]
-    return _video_substance(video_view(notes, video.steps), notes) != _video_substance(
-        video_view(video.notes, video.steps), video.notes
-    )
+    return _video_substance(notes, video.steps) != _video_substance(video.notes, video.steps)
 
 
-def _video_substance(view: VideoView, notes: Iterable[Note]) -> tuple[object, ...]:
-    """What a video is, whenever it became so."""
+def _video_substance(notes: Sequence[Note], steps: Sequence[Step]) -> tuple[object, ...]:
+    """What a video is, whenever it became so; and which accounts are known to have it, handed to them or not."""
+    view = video_view(notes, steps)
+    have = [leg.bundle_id for leg in Plan(notes, steps).legs if leg.taken_at is not None] if is_ours(steps) else []
     reviews = {note.detail.get("review") for note in notes if note.name == "VideoPosted"}
     is_in_review = "open" in reviews and "final" not in reviews
-    return view.state, view.bundle_id, view.post_url, view.flags, view.attempts, is_in_review
+    return view.state, view.bundle_id, view.post_url, view.flags, view.attempts, is_in_review, have
 
 
 def _is_moved(video: Video, leg: Leg, fact: Found, asked_at: datetime) -> bool:

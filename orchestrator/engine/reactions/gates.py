@@ -36,11 +36,6 @@ def reading(turn: Turn) -> str | None:
     return None if service.reads else "there is no key with which TokPortal can be read"
 
 
-def changes_nothing(command: Command) -> bool:
-    """Whether the command only reads."""
-    return command.kind == "read_metrics" or (command.kind == "look_up_slot" and not command.body["free_it"])
-
-
 def only_asks(command: Command) -> bool:
     """Whether an answer that was lost leaves nothing in doubt: the question is put again as the policy says."""
     return command.kind in ("look_up_slot", "read_metrics")
@@ -48,7 +43,7 @@ def only_asks(command: Command) -> bool:
 
 def free(turn: Turn, command: Command) -> str | None:
     """Why a command that costs nothing, and does not wait for its video, is not sent now."""
-    return reading(turn) if changes_nothing(command) else sending(turn)
+    return reading(turn) if command.changes_nothing else sending(turn)
 
 
 def handover(turn: Turn, entry: VideoEntry) -> str | None:

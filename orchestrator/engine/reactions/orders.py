@@ -190,7 +190,7 @@ def _reroute(turn: Turn, video: Video, plan: Plan, to: str | None, reason: str |
     if choice.bundle_id is None:
         return choice.reason
     why = reason or "ordered"
-    if leg is not None and leg.is_with_vendor and not recovery.is_over(leg, turn.desk.state_of(leg.bundle_id)):
+    if leg is not None and recovery.may_post(leg) and not recovery.is_over(leg, turn.desk.state_of(leg.bundle_id)):
         if leg.is_unanswered:
             return "TokPortal is being asked already whether the account can still post it"
         ask(turn, video, leg, why, None, to=to, actor=turn.person)

@@ -147,7 +147,7 @@ def result(turn: Turn, report: dict[str, Any]) -> str | None:
     outcome = report["outcome"]
     said = report["message"] or report["code"]
     if outcome == "refused" and command.kind == "start_warming" and report["code"] in WARMED_ALREADY:
-        outcome = "done"
+        outcome, report = "done", {**report, "data": {**report["data"], "started": "already"}}
         gates.give_back(turn, name)
     if outcome == "again" and _went_another_way(turn, command):
         turn.move_command(name, "discarded", NO_LONGER_WANTED, of=("running", "unknown"))
@@ -192,6 +192,8 @@ def _other_result(turn: Turn, command: Command, outcome: str, report: dict[str, 
             credits.were_there(turn, name)
     if command.kind == "add_slots" and outcome == "done":
         slots.added(turn, command, report)
+    if command.kind == "unschedule_video" and outcome == "done":
+        _unscheduled(turn, command, report)
     if outcome == "refused" and command.kind == "start_warming" and _is_for_people(code):
         entry = turn.desk.bundle(str(command.bundle_id))
         if entry is not None:
@@ -313,13 +315,29 @@ def _taken(turn: Turn, video: Video, plan: Plan, leg: Leg, command: Command, rep
 def _slot_result(turn: Turn, command: Command, report: dict[str, Any]) -> None:
     slot = report["data"].get("slot", "unknown") if report["outcome"] == "done" else "unknown"
     if slot == "posted":
-        video = turn.video(str(command.video_id))
-        at, data = vendor.dated(turn, report, "posted_at")
-        data["url"] = report["data"].get("url")
-        _fact(turn, video, "VideoPosted", str(command.bundle_id), command, data, at)
-        videos.consider(turn, video.video_id)
+        _posted(turn, command, report)
     else:
         _answer(turn, command, slot)
+
+
+def _posted(turn: Turn, command: Command, report: dict[str, Any]) -> None:
+    """TokPortal answered that the video is posted."""
+    video = turn.video(str(command.video_id))
+    at, data = vendor.dated(turn, report, "posted_at")
+    data["url"] = report["data"].get("url")
+    _fact(turn, video, "VideoPosted", str(command.bundle_id), command, data, at)
+    videos.consider(turn, video.video_id)
+
+
+def _unscheduled(turn: Turn, command: Command, report: dict[str, Any]) -> None:
+    """What became of the slot that was to be taken back. Whoever answers nothing of it took it back."""
+    slot = report["data"].get("slot", "free")
+    if slot == "posted":
+        _posted(turn, command, report)
+    elif slot != "free":
+        text = f"video {command.video_id} may still be posted on {command.bundle_id}: TokPortal did not take it back"
+        about = {"video_id": command.video_id, "bundle_id": command.bundle_id}
+        turn.alert("late_news", text, once=command.command_id, **about)
 
 
 def _answer(turn: Turn, command: Command, slot: str) -> None:
@@ -469,7 +487,7 @@ def release(turn: Turn, after: int, country: str | None, platform: str | None) -
             turn.move_command(command.command_id, "discarded", NO_LONGER_WANTED, of=("held",))
         elif command.kind == "add_slots":
             _judge_slots(turn, command)
-        elif command.kind not in ("configure_video", "look_up_slot") or gates.changes_nothing(command):
+        elif command.kind not in ("configure_video", "look_up_slot") or command.changes_nothing:
             why = gates.free(turn, command)
             turn.move_command(command.command_id, "pending" if why is None else "held", why, of=("held",))
         elif command.video_id is not None:

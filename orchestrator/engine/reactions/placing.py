@@ -27,6 +27,7 @@ from orchestrator.engine.reactions.attempts import (
     wait,
 )
 from orchestrator.engine.turn import Turn
+from orchestrator.policies import recovery
 from orchestrator.policies.placement import NO_SLOT, Choice, Market, Wish
 
 SLICE = 100
@@ -318,18 +319,24 @@ def moves_on(turn: Turn, video: Video, plan: Plan, leg: Leg) -> bool:
         return False
     is_over = f"{leg.target_day} has passed"
     if not _takes_another_day(turn, video, plan, leg, today, f"{leg.target_day} passed while it had to wait", is_over):
+        if recovery.may_post(leg):
+            return False  # What TokPortal may have of it is not to be left behind for want of another day.
         why = f"{is_over}, and {leg.bundle_id} has no room until {_last_day(turn, plan, leg)}"
         leave(turn, video, plan, leg, why, None)
         wait(turn, video, why, None, {})
     return True
 
 
-def reschedule(turn: Turn, video: Video, plan: Plan, leg: Leg, why: str, first: date | None) -> None:
-    """Gives the attempt another day on its account, not before `first`; where there is none, the video leaves it."""
+def reschedule(turn: Turn, video: Video, plan: Plan, leg: Leg, why: str, first: date | None) -> recovery.Course:
+    """Gives the attempt another day on its account, not before `first`; what is to be done where there is none: the
+    video leaves it."""
     day = first or turn.now.astimezone(turn.rules.at(*_place(plan)).zone(plan.wish["country"])).date()
-    if not _takes_another_day(turn, video, plan, leg, day, why, why):
-        why = f"{why}, and it has no room on another day until {_last_day(turn, plan, leg)}"
-        move(turn, video, plan, leg, why, None)
+    if _takes_another_day(turn, video, plan, leg, day, why, why):
+        return recovery.Course(recovery.RESCHEDULE)
+    why = f"{why}, and it has no room on another day until {_last_day(turn, plan, leg)}"
+    if recovery.may_post(leg):
+        return recovery.in_turn(recovery.Course(recovery.ASK, why), leg, turn.now)
+    return recovery.Course(recovery.MOVE, why)
 
 
 def _last_day(turn: Turn, plan: Plan, leg: Leg) -> date:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.desk import ContentEntry, content_name, slice_after
-from orchestrator.domain.facts import Key, Note
+from orchestrator.domain.facts import API, Key, Note
 from orchestrator.domain.video import Leg, Plan, Video
 from orchestrator.engine.reactions import gates, metrics, placing, reviews
 from orchestrator.engine.reactions.attempts import (
@@ -99,6 +99,8 @@ def _act(turn: Turn, video: Video, plan: Plan) -> tuple[bool, datetime | None]:
     )
     if step.is_silence and not turn.is_timer:
         step = recovery.Course(recovery.NOTHING, at=turn.now + recovery.GRACE)
+    if step.what == recovery.RESCHEDULE:
+        step = placing.reschedule(turn, video, plan, leg, step.why, step.day)
     if step.what == recovery.NOTHING:
         return _gate(turn, video_id, plan, leg), step.at
     if step.what == recovery.ELSEWHERE:
@@ -107,8 +109,6 @@ def _act(turn: Turn, video: Video, plan: Plan) -> tuple[bool, datetime | None]:
         return _gate(turn, video_id, plan, leg), deadline(turn, plan)
     if step.what == recovery.RETRY:
         retry(turn, video, leg, step.why, step.answers, not_before=step.at)
-    elif step.what == recovery.RESCHEDULE:
-        placing.reschedule(turn, video, plan, leg, step.why, step.day)
     elif step.what == recovery.MOVE:
         placing.move(turn, video, plan, leg, step.why, step.answers)
     elif step.what == recovery.ASK:
@@ -143,12 +143,13 @@ def on_news(turn: Turn, video: Video, key: Key) -> None:
     if carrier is None and note in plan.elsewhere:
         text = f"{note.name} of video {video_id} came from {note.bundle_id}, which never carried it"
         turn.alert("wrong_bundle", text, once=f"{video_id}:{note.bundle_id}", **about)
+        if note.dialect == API and note.name in FACTS_OF_LIFE and _is_nowhere(plan):
+            # It was read there: a database that was restored does not know where its videos went since.
+            hold(turn, video, f"TokPortal has it on {note.bundle_id}: it may still be posted there", None, why="signs")
     elif carrier is not None and carrier.left and _is_alive(turn, carrier, note):
-        live = plan.live
-        is_idle = plan.end in ("waiting", "abandoned")
         text = f"{note.name} on {note.bundle_id}, which video {video_id} was taken from"
         turn.alert("late_news", text, once=f"{video_id}:{note.bundle_id}", **about)
-        if plan.held is None and (is_idle or (live is not None and not live.is_with_vendor)):
+        if _is_nowhere(plan):
             hold(turn, video, f"signs of life on {note.bundle_id}: it may still be posted there", note.key, why="signs")
     if (carrier is None or carrier.left) and (why := _rejection(turn, plan, note)) is not None:
         # Late news, and no less true for it.
@@ -159,6 +160,13 @@ def on_news(turn: Turn, video: Video, key: Key) -> None:
         turn.alert("flagged", f"{note.name}: video {video_id} on {note.bundle_id}", once=note.event_id, **about)
     if note.name != "MetricsUpdated":
         consider(turn, video_id)
+
+
+def _is_nowhere(plan: Plan) -> bool:
+    """Whether TokPortal was not told of any attempt that is under way, and nothing keeps the next one back."""
+    live = plan.live
+    is_idle = plan.end in ("waiting", "abandoned") or (live is not None and not live.is_with_vendor)
+    return plan.held is None and is_idle
 
 
 def _rejection(turn: Turn, plan: Plan, note: Note) -> str | None:
@@ -179,7 +187,13 @@ def on_lifted_ban(turn: Turn, bundle_id: str, video_ids: Sequence[str]) -> None:
         video = turn.video(name)
         plan = plan_of(video)
         leg = next((leg for leg in plan.legs if leg.bundle_id == bundle_id), None)
-        if leg is None or not leg.left or not leg.is_with_vendor or plan.posts or recovery.is_over(leg, "reinstated"):
+        if (
+            leg is None
+            or not leg.left
+            or not recovery.may_post(leg)
+            or plan.posts
+            or recovery.is_over(leg, "reinstated")
+        ):
             continue
         unschedule(turn, video, plan, leg)
         live = plan.live

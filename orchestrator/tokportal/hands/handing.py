@@ -120,7 +120,8 @@ class Handing:
         for command in commands:
             slot = now.carrying(command.body["external_ref"])
             problem = errors.get(places[command.command_id])
-            if problem is not None:
+            # What is said of a position may be no more than a warning: where the slot has it, it may be posted.
+            if problem is not None and (slot is None or not _stands(slot, command)):
                 code, message = text_of(problem, "code") or "HTTP_422", text_of(problem, "message")
                 details = problem.get("details") if isinstance(problem.get("details"), dict) else {}
                 data = {"details": details, "asked_at": iso(answer.asked_at), "slots": now.counts()}
