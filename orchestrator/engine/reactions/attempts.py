@@ -20,7 +20,7 @@ from orchestrator.domain.decisions import (
 from orchestrator.domain.facts import Key
 from orchestrator.domain.times import iso
 from orchestrator.domain.video import Leg, Plan, Video
-from orchestrator.engine.reactions import gates
+from orchestrator.engine.reactions import gates, vendor
 from orchestrator.engine.turn import Turn, command_id
 from orchestrator.outbox import ORDINARY, RECOVERY
 from orchestrator.policies import recovery
@@ -218,7 +218,7 @@ def ask(
         actor=actor,
     )
     about = _about(video, plan, leg.bundle_id)
-    body = {"external_ref": video.video_id, "bundle_id": leg.bundle_id, "free_it": True}
+    body = {**vendor.names_of(turn, video, leg.bundle_id), "bundle_id": leg.bundle_id, "free_it": True}
     turn.command("look_up_slot", name, body, held=gates.sending(turn), urgency=RECOVERY, **about)
     if leg.asked == 0 and actor is None:
         kind = "stuck" if leg.state in ("uploading", "uploaded", "failed") else "missed"

@@ -145,6 +145,6 @@ def read_slots(sweep: Sweep, bundle_id: str, kind: Kind, *, discovery: bool = Fa
     """Reads the slots of a bundle, and tells what they carry and how many are free."""
     page = sweep.office.reads.slots(kind, bundle_id)
     slots = tuple(slot for slot in map(Slot.of, page.rows) if slot is not None)
-    counts = [Slots(bundle_id, slots, page, says_whose=True).counts()]
+    counts = [Slots(bundle_id, slots, page).counts()]
     facts = slot_facts(bundle_id, page.rows, page.asked_at)
     sweep.office.tell("GET /bundles/{id}/videos", page.asked_at, facts, counts, discovery=discovery)

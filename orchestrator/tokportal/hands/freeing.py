@@ -35,7 +35,7 @@ class Freeing:
         """Raises `TryAgain`; `Refused` where even the look was refused; `AnswerLost`."""
         kind, bundle_id = self._kind_of(command), str(command.body["bundle_id"])
         slots = Slots.read(self._client, kind, bundle_id)
-        found = _verdict(slots, _ours(slots, command))
+        found = _verdict(slots, command)
         if found != BUSY or not _frees(command):
             return _told(slots, _ours(slots, command), found)
         bundle_status = None
@@ -47,7 +47,7 @@ class Freeing:
                 break
             bundle_status = self._undo(name, command, kind, slots, slot) or bundle_status
             slots = Slots.read(self._client, kind, bundle_id)
-            found = _verdict(slots, _ours(slots, command))
+            found = _verdict(slots, command)
             if found != BUSY:
                 break
         return _told(slots, _ours(slots, command), found, bundle_status)
@@ -67,7 +67,7 @@ class Freeing:
         """None where there is something left to do. Raises `TryAgain`, `Refused`."""
         slots = Slots.read(self._client, self._kind_of(command), str(command.body["bundle_id"]))
         slot = _ours(slots, command)
-        found = _verdict(slots, slot)
+        found = _verdict(slots, command)
         return None if found == BUSY and _frees(command) else _told(slots, slot, found)
 
 
@@ -81,10 +81,11 @@ def _ours(slots: Slots, command: Command) -> Slot | None:
     return slots.carrying(name, body.get("vendor_id"))
 
 
-def _verdict(slots: Slots, slot: Slot | None) -> str:
+def _verdict(slots: Slots, command: Command) -> str:
+    slot = _ours(slots, command)
     if slot is None:
         # No rows at all prove nothing, nor does one that may hold a video and does not say whose.
-        return FREE if slots.rows and slots.says_whose else UNKNOWN
+        return FREE if slots.tell_whose(command.body.get("vendor_id")) else UNKNOWN
     if slot.is_posted:
         return POSTED
     return FREE if slot.status in LET_GO else BUSY if slot.status else UNKNOWN

@@ -129,7 +129,8 @@ class Handing:
             elif slot is not None and slot.status not in LET_GO:
                 outcomes[command.command_id] = _done(now, slot, now.asked_at)
             else:
-                outcomes[command.command_id] = Outcome(AGAIN, message="TokPortal did not take it, and did not say why")
+                # Should its list lag behind, it has it all the same.
+                outcomes[command.command_id] = Outcome(UNKNOWN, message="TokPortal does not show it, nor says why not")
         return outcomes
 
     def _one_by_one(self, commands: Sequence[Command]) -> dict[str, Outcome]:

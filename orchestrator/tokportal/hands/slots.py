@@ -65,21 +65,26 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """All slots of a bundle, by position, as of `page.asked_at`. `says_whose`: whether every slot that may hold
-    a video names an `external_ref`; without, nothing can be concluded from a video's not being among them."""
+    """All slots of a bundle, by position, as of `page.asked_at`."""
 
     bundle_id: str
     rows: tuple[Slot, ...]
     page: Page
-    says_whose: bool
 
     @classmethod
     def read(cls, client: Client, kind: Kind, bundle_id: str) -> Slots:
         """Raises `TryAgain`, `Refused`."""
         page = client.slots(kind, bundle_id)
         found = sorted(filter(None, map(Slot.of, page.rows)), key=lambda slot: slot.position)
-        is_clear = all("external_ref" in row or text_of(row, "status") in LET_GO for row in page.rows)
-        return cls(bundle_id, tuple(found), page, is_clear)
+        return cls(bundle_id, tuple(found), page)
+
+    def tell_whose(self, vendor_id: str | None) -> bool:
+        """Whether every slot that may hold a video says which: by our name for it, or, where TokPortal's own name of
+        the one in question is known, by that. Without, nothing can be concluded from a video's not being there."""
+        return bool(self.rows) and all(
+            slot.status in LET_GO or slot.external_ref or (vendor_id is not None and slot.video_id is not None)
+            for slot in self.rows
+        )
 
     def carrying(self, external_ref: str | None, vendor_id: str | None = None) -> Slot | None:
         """The slot that carries a video of ours: the furthest one, should there be several. By TokPortal's own id of
