@@ -82,6 +82,7 @@ def signing_key(settings: Settings) -> SigningKey:
         raise KeyFileError(f"{path / 'audit-key'} cannot be used: {error}") from None
     public = path / PUBLIC
     if not public.exists():
+        public.touch(0o600)  # Like everything in this folder, though nothing of it is secret.
         public.write_text(key.public.pem(), "ascii")
     return key
 

@@ -272,7 +272,7 @@ def test_countries_count_bundles_and_videos(server: Server) -> None:
 
 @on_sqlite
 def test_what_is_not_there(server: Server) -> None:
-    for path in ("/", "/api", "/api/", "/api/nowhere", "/api/bundles/", "/api/bundles/x/y", "/health", "/favicon.ico"):
+    for path in ("/api", "/api/", "/api/nowhere", "/api/bundles/", "/api/bundles/x/y", "/health", "/favicon.ico"):
         answer = server.client().get(path)
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), path
     for path in ("/api/bundles/none", "/api/videos/none", "/api/messages/none", "/api/bundles/none/history"):
