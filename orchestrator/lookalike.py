@@ -49,7 +49,7 @@ def embedded(
         *(sys.executable, "-m", "orchestrator", "sandbox", "--with-parent", "--port", str(port)),
         *("--state", str(state)),
         *clock,
-        *("--webhook", _door(settings), "--webhook-secret-env", SECRET),
+        *("--webhook", f"{settings.url}{PATH}", "--webhook-secret-env", SECRET),
         "--demo" if demo else "--adopt",
     ]
     return Child(command, {SECRET: secret.reveal()})
@@ -71,8 +71,3 @@ def _is_free(port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def _door(settings: Settings) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{PATH}"

@@ -179,6 +179,12 @@ class Settings:
         return "sandbox" if self.mode is Mode.SANDBOX else "tokportal"
 
     @property
+    def url(self) -> str:
+        """How this machine reaches the service."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
     def names_tokportal(self) -> bool:
         """Whether TOKPORTAL_BASE_URL names the real TokPortal, as it does by default."""
         return urlsplit(self.tokportal_base_url).hostname == urlsplit(_BASE_URL).hostname

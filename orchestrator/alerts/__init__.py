@@ -15,7 +15,7 @@ __all__ = ["Alerts", "Channels", "allows_private", "build"]
 def build(settings: Settings, database: Database, lease: Lease | None = None) -> Alerts:
     """Alerts as these settings want them told."""
     channels = Channels(settings.environment.get, allow_private=allows_private(settings))
-    return Alerts(database, channels, lease=lease, public_url=settings.public_url)
+    return Alerts(database, channels, lease=lease, public_url=settings.public_url or settings.url)
 
 
 def allows_private(settings: Settings) -> bool:

@@ -95,7 +95,7 @@ def serve(
         def ready() -> None:
             _greet(settings)
             if demo:
-                begin_beside(settings, _url(settings))
+                begin_beside(settings, settings.url)
             if summary:
                 beside.enter_context(_summary(settings))
 
@@ -117,23 +117,18 @@ def _logging_to(path: Path) -> Iterator[None]:
         os.close(terminal)
 
 
-def _url(settings: Settings) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{settings.port}"
-
-
 def _summary(settings: Settings) -> AbstractContextManager[None]:
     from orchestrator.web.summary import following
 
     token = settings.api_tokens[0].token.reveal() if settings.api_tokens else None
     speed = settings.clock.speed if settings.clock is not None else 1.0
-    return following(_url(settings), mode=str(settings.mode), speed=speed, token=token)
+    return following(settings.url, mode=str(settings.mode), speed=speed, token=token)
 
 
 def _greet(settings: Settings) -> None:
     from orchestrator.settings import Mode
 
-    url = _url(settings)
+    url = settings.url
     plain = {
         Mode.OBSERVE: "Reports are kept, shown and decided about. Commands to TokPortal are held: nothing is sent.",
         Mode.LIVE: "Commands go to TokPortal.",

@@ -33,8 +33,7 @@ def _target(url: str | None, secret: str | None) -> tuple[str, str]:
 
     settings = load_settings()
     if url is None:
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        url = f"http://{host}:{settings.port}/webhooks/tokportal"
+        url = f"{settings.url}/webhooks/tokportal"
     if secret is None:
         # `make run` makes a sandbox world, and whoever tries it out in another terminal has not set its mode there.
         found = next(iter(webhook_secrets(settings)), None) or known_sandbox_secret(settings.data_dir)

@@ -372,3 +372,29 @@ def test_a_password_that_is_a_name_is_not_masked_everywhere(load: Load) -> None:
     assert load(DATABASE_URL="postgresql://orchestrator:orchestrator@h/orchestrator").secrets == ()
     assert load(DATABASE_URL="postgresql://u:secret@h/db").secrets == (Secret("secret"),)
     assert load(DATABASE_URL="postgresql://h/db?user=u&password=secret").secrets == (Secret("secret"),)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("::", "http://[::1]:8080"),
+        ("localhost", "http://localhost:8080"),
+    ],
+)
+def test_how_this_machine_reaches_the_service(tmp_path: Path, host: str, url: str) -> None:
+    tokens = "ann:admin:0123456789abcdef"
+    assert Settings.load({"ORCHESTRATOR_HOST": host, "ORCHESTRATOR_API_TOKENS": tokens}, tmp_path).url == url
+
+
+@pytest.mark.parametrize(
+    ("base_url", "is_real"),
+    [
+        ("https://app.tokportal.com/api/ext", True),
+        ("https://APP.tokportal.com:443/api/ext/", True),
+        ("http://127.0.0.1:8090/api/ext", False),
+    ],
+)
+def test_whether_the_real_tokportal_is_meant(tmp_path: Path, base_url: str, is_real: bool) -> None:
+    assert Settings.load({"TOKPORTAL_BASE_URL": base_url}, tmp_path).names_tokportal is is_real
