@@ -60,6 +60,7 @@ MATRIX = {
     "GET /api/events": "viewer",
     "GET /api/stream": "viewer",
     "GET /api/projections": "viewer",
+    "POST /api/projections/{name}/rebuild": "admin",
     "GET /health/live": OPEN,
     "GET /health/ready": OPEN,
     "GET /health/work": OPEN,
@@ -83,7 +84,7 @@ def test_every_operation_asks_who_calls(guarded: House) -> None:
     for row, role in MATRIX.items():
         method, path = row.split()
         # Streams do not end by themselves: one that must not begin is told from one that may by its bad start.
-        address = path.replace("{id}", "none").replace("{country}", "US")
+        address = path.replace("{id}", "none").replace("{name}", "none").replace("{country}", "US")
         if path == "/api/stream":
             address += "?after=99"
         for headers in ({}, wrong):

@@ -218,7 +218,17 @@ def test_countries(full: House) -> None:
 def test_projections(full: House) -> None:
     head = full.get("/api/events", params={"limit": 500})["position"]
     assert full.get("/api/projections")["items"] == [
-        {"name": name, "position": at, "head": head, "lag": head - at, "state": "live", "progress": None}
+        {
+            "name": name,
+            "position": at,
+            "head": head,
+            "lag": head - at,
+            "state": "live",
+            "progress": None,
+            "version": 1 if at else None,
+            "failure": None,
+            "rebuild": None,
+        }
         for name, at in (("bundles", 5), ("campaigns", 0), ("countries", 3), ("decisions", 0), ("videos", 4))
     ]
 
