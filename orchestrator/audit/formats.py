@@ -82,13 +82,11 @@ def _read_ndjson(file: TextIO) -> Iterator[tuple[int, Record | Unreadable]]:
 
 
 def _read_csv(file: TextIO) -> Iterator[tuple[int, Record | Unreadable]]:
-    csv.field_size_limit(LARGEST_CELL)
     reader = csv.reader(file, strict=True)
     batch: Any = None
-    rows = iter(reader)
     while True:
         try:
-            row = next(rows)
+            row = _next_row(reader)
         except StopIteration:
             return
         except csv.Error as error:
@@ -102,6 +100,15 @@ def _read_csv(file: TextIO) -> Iterator[tuple[int, Record | Unreadable]]:
             if _cells(record, batch) != row:
                 record = Unreadable("its columns do not say what its record holds")
         yield reader.line_num, record
+
+
+def _next_row(reader: Iterator[list[str]]) -> list[str]:
+    # The limit is one for the whole process: others read tables in which so long a cell is a mistake.
+    usual = csv.field_size_limit(LARGEST_CELL)
+    try:
+        return next(reader)
+    finally:
+        csv.field_size_limit(usual)
 
 
 def _record(text: str, number: int) -> Record | Unreadable:

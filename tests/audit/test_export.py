@@ -237,6 +237,16 @@ def test_a_changed_cell_of_a_csv_is_found(log: Log, tmp_path: Path) -> None:
     assert any("its columns do not say what its record holds" in finding.text for finding in found)
 
 
+def test_what_others_take_for_too_long_a_cell_stays_so(log: Log, tmp_path: Path) -> None:
+    """The limit of Python's reader is one for the whole process."""
+    path = tmp_path / "e.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        write_csv(export(log.database, [KEY.public], Filter()), file)
+    before = csv.field_size_limit()
+    assert check(path).findings == []
+    assert csv.field_size_limit() == before
+
+
 def test_a_tampered_log_can_be_exported_and_the_export_tells(log: Log, write: Callable[..., Path]) -> None:
     log.execute("UPDATE events SET state = :state WHERE notification_id = 7", state=b"no json \xff")
     log.execute("DELETE FROM journal WHERE seq = 9")
