@@ -94,7 +94,7 @@ class _Formatter(logging.Formatter):
     def message(self, record: logging.LogRecord) -> str:
         try:
             text = record.getMessage()
-        except Exception:
+        except Exception:  # A line whose arguments do not fit its text is shown as it is, rather than lost.
             text = f"{_text(record.msg)} {_text(record.args)}"
         return self._mask(text)
 

@@ -86,13 +86,7 @@ def sandbox_secret(data_dir: Path) -> Secret:
         OSError: the file cannot be read or written.
         SecretError: the file is blank, which this program never leaves behind.
     """
-    path = data_dir / FOLDER / _SANDBOX
-    if not path.exists():
-        _create(path, secrets.token_hex(_BYTES))
-    secret = _read(path)
-    if secret is None:
-        raise SecretError(f"{path} holds no secret: delete the file, and a new one is made.")
-    return secret
+    return _made_once(data_dir / FOLDER / _SANDBOX, "secret: delete the file, and a new one is made")
 
 
 def known_sandbox_secret(data_dir: Path) -> Secret | None:
@@ -109,12 +103,16 @@ def audit_key(data_dir: Path) -> Secret:
         OSError: the file cannot be read or written.
         SecretError: the file is blank, which this program never leaves behind.
     """
-    path = data_dir / FOLDER / _AUDIT
+    return _made_once(data_dir / FOLDER / _AUDIT, "key: put the one back that was there, or delete it for a new one")
+
+
+def _made_once(path: Path, lacking: str) -> Secret:
+    """The secret in `path`, made if there is no such file; `lacking`: what it holds none of, and what to do then."""
     if not path.exists():
         _create(path, secrets.token_hex(_BYTES))
     secret = _read(path)
     if secret is None:
-        raise SecretError(f"{path} holds no key: put the one back that was there, or delete it for a new one.")
+        raise SecretError(f"{path} holds no {lacking}.")
     return secret
 
 

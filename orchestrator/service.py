@@ -119,14 +119,14 @@ def serve(
     pools = Pools()
     reads = Database(url, connections=pools.reads, name="orchestrator-api", statement_timeout=10)
     require_head(reads)
-    clock = settle(reads, settings.world, settings.clock)
-    if demo:
-        remembered(reads, "demo", "yes")
-    elif known(reads, "demo") is not None and settings.clock is None:
+    if not demo and settings.clock is None and known(reads, "demo") is not None:
         raise OtherWorldError(
             "the database holds the world of the demo, whose time is not the real one: start it with --demo, or use "
             "another ORCHESTRATOR_DATABASE_URL"
         )
+    clock = settle(reads, settings.world, settings.clock)
+    if demo:
+        remembered(reads, "demo", "yes")
     # Whom the door lets in is nothing to the workers: a list of networks that is broken by now must not keep one from
     # starting.
     environment = {

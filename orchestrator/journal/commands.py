@@ -39,9 +39,3 @@ def order(
         actor=msgspec.json.encode({"kind": kind, "name": name}).decode(),
         received_at=received_at,
     )
-
-
-def retry_command(target: str, reason: str | None, *, endpoint: str, name: str, received_at: int) -> Message:
-    """The wish of the person `name` that the message `target` be applied again."""
-    wanted = {"command": "retry", "message_id": target, "reason": reason}
-    return order(wanted, endpoint=endpoint, name=name, received_at=received_at)

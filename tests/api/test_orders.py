@@ -279,7 +279,7 @@ def test_a_campaign_shows_that_it_is_still_being_placed(
 
     def take_the_order() -> None:
         while not engine.step():
-            time.sleep(0.01)
+            time.sleep(0.01)  # The order comes from another thread; nothing tells this one when.
 
     taking = threading.Thread(target=take_the_order)
     taking.start()

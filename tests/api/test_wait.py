@@ -77,7 +77,7 @@ def test_nobody_waiting_means_nobody_asking() -> None:
         while head._poller is not None:
             await asyncio.sleep(0)
         reads = log.reads
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # Some of the poller's intervals: that it reads, or does not, takes time to show.
         assert log.reads == reads
         log.position = 2
         await asyncio.wait_for(head.beyond(1), 5)
@@ -100,7 +100,7 @@ def test_a_server_that_stops_lets_everybody_go(monkeypatch: pytest.MonkeyPatch) 
     async def scenario() -> None:
         head = Head(Log(), interval=0.001)  # type: ignore[arg-type]
         wait = asyncio.create_task(head.beyond(9))
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # Some of the poller's intervals: that it reads, or does not, takes time to show.
         monkeypatch.setattr("sse_starlette.sse.AppStatus.should_exit", True)
         await asyncio.wait_for(wait, 5)
 
@@ -134,7 +134,7 @@ def test_stopping_lets_everybody_go() -> None:
             return "nothing yet"
 
         waits = [asyncio.create_task(head.beyond(9)), asyncio.create_task(head.hold(look, lambda _: False, 60))]
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # Some of the poller's intervals: that it reads, or does not, takes time to show.
         head.stop()
         assert await asyncio.wait_for(asyncio.gather(*waits), 5) == [None, "nothing yet"]
 

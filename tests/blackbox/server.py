@@ -42,7 +42,7 @@ def wait_for(look: Callable[[], T], seconds: float = PATIENCE, what: str = "") -
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what or look!r}; seen last: {found!r}")
-        time.sleep(_PAUSE)
+        time.sleep(_PAUSE)  # It is another process that is waited for.
 
 
 def free_port() -> int:

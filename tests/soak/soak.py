@@ -122,6 +122,7 @@ class Soak:
                     self._people.act(rig.glance())
                 if rng.random() < 0.03:
                     rig.admin("POST", "bans", {"country": rng.choice(there.COUNTRIES[: plan.countries]), "count": 2})
+                # The storm is real time: the processes live, and are killed, in it.
                 time.sleep(rng.uniform(0.1, 0.5))
             rig.kill()
             self._kills += 1
