@@ -11,11 +11,13 @@ import pytest
 import typer
 
 from orchestrator.cli.demo import _duration
+from orchestrator.clock import Scale, ScaledClock
 from orchestrator.database import Database, migrate
 from orchestrator.demo import world
 from orchestrator.demo.beside import AFTERWARDS, prepare
 from orchestrator.journal import Journal, commands
 from orchestrator.settings import Settings, SettingsError
+from orchestrator.world import clock_of, remembered, settle
 from tests.blackbox.server import run_cli
 
 
@@ -87,3 +89,17 @@ def test_what_was_set_by_hand_stays(tmp_path: Path) -> None:
 def test_no_demo_runs_on_a_real_account(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no demo runs on a real account"):
         prepare(settings(tmp_path, ORCHESTRATOR_MODE="observe"))
+
+
+def test_without_the_demo_its_world_is_refused_and_its_clock_stays(tmp_path: Path) -> None:
+    """Workers that run on it, or are started again, must not take the real time for the world's."""
+    url = f"sqlite:///{tmp_path / 'orchestrator.db'}"
+    migrate(url)
+    with closing(Database(url, connections=1)) as database:
+        settle(database, "sandbox", Scale.parse(world.clock()))
+        remembered(database, "demo", "yes")
+        done = run_cli(
+            tmp_path, "serve", ORCHESTRATOR_MODE="sandbox", ORCHESTRATOR_DATABASE_URL=url, ORCHESTRATOR_PORT="0"
+        )
+        assert (done.returncode, "start it with --demo" in done.stderr) == (2, True)
+        assert isinstance(clock_of(database), ScaledClock)
