@@ -369,6 +369,15 @@ def test_a_post_that_a_webhook_told_is_no_news_but_that_its_review_is_over_is(ma
     assert stage.video(video).posted_at == told
 
 
+def test_a_post_of_the_dialect_that_knows_no_review_is_no_news_when_its_slot_is_final(make: Make) -> None:
+    stage = make()
+    (video,) = handed(stage, "b1")
+    stage.article("video.posted", "b1", video_id=video, url="https://t.example/1")
+    stage.now += timedelta(minutes=5)
+    found(stage, "…", slot("VideoPosted", video, data={"url": "https://t.example/1", "review": "final"}))
+    assert read(stage) == []
+
+
 def test_a_found_post_yields_to_the_webhook_that_was_late(make: Make) -> None:
     stage = make()
     (video,) = handed(stage, "b1")

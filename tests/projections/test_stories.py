@@ -106,6 +106,17 @@ def test_a_video_of_a_campaign_moves_and_every_read_model_tells_why(stage: Watch
     assert stage.counts("videos") == {("US", "tiktok", "planned"): 1}
 
 
+def test_a_campaign_that_is_placed_wants_as_many_videos_as_there_are_accounts_by_then(stage: Watched) -> None:
+    """They were counted when it was drafted, and may be others since."""
+    stage.warm("b1", "b2")
+    spec = stage.campaign(campaign(targets="[{country: US, platform: tiktok, accounts: 3}]"), start=False)
+    assert [row.wanted for row in stage.rows(campaigns)] == [3]
+    stage.order({"command": "campaign.start", "campaign_id": spec.campaign_id})
+
+    assert len(stage.rows(videos)) == 2
+    assert [row.wanted for row in stage.rows(campaigns)] == [2]
+
+
 def test_a_video_counts_where_it_was_wanted_while_nobody_has_it(stage: Watched) -> None:
     stage.campaign(campaign(targets="[{country: JP, platform: instagram, accounts: 1}]"))
     (video,) = stage.rows(videos)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from orchestrator.commands.executor import TryAgain
 from orchestrator.database.tables import bundles, events, marks, videos
+from orchestrator.dialects import article
 from orchestrator.dialects.public import EVENTS
 from orchestrator.domain.times import iso
 from orchestrator.tokportal.client import Refused
@@ -404,6 +405,19 @@ def test_a_changed_contract_is_told_when_it_changes(desk: Desk) -> None:
     desk.clock.wait(days=1, minutes=1)
     desk.run()
     assert desk.told("GET /webhooks/events")[-1]["contract"] == {"unknown": [], "missing": []}
+
+
+def test_the_contract_of_the_other_dialect_is_known_too(desk: Desk) -> None:
+    """Whichever of the two TokPortal lists, the types of the other are not missing."""
+    desk.reads.of_events = [{"type": name} for name in article.EVENTS]
+    settled(desk)
+    assert desk.told("GET /webhooks/events") == []
+
+    desk.reads.of_events.append({"type": "video.deleted"})
+    desk.clock.wait(days=1, minutes=1)
+    desk.run()
+    (body,) = desk.told("GET /webhooks/events")
+    assert body["contract"] == {"unknown": ["video.deleted"], "missing": []}
 
 
 def test_credits_that_expire_soon_are_told(desk: Desk) -> None:
