@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestrator.clock import instant_of
-from orchestrator.sandbox.dialects import Subject, UnknownEventError, iso
+from orchestrator.sandbox.dialects import Subject, UnknownEventError
 from orchestrator.sandbox.errors import Refusal
 from orchestrator.sandbox.faults import FaultSettings
 from orchestrator.sandbox.founding import Founding
@@ -23,6 +23,7 @@ from orchestrator.sandbox.model import Ban, Bundle, Delivery, Row, SavedAccount,
 from orchestrator.sandbox.parameters import Parameters
 from orchestrator.sandbox.rest.views import ban_view, bundle_view, slot_view
 from orchestrator.simulate.dialect import Dialect
+from orchestrator.simulate.wire import iso
 
 T = TypeVar("T")
 Json = dict[str, Any]

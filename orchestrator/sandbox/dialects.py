@@ -9,20 +9,16 @@ unless `Wording` asks for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final, Literal
 
 import msgspec
 
+from orchestrator.simulate import wire
 from orchestrator.simulate.dialect import Dialect
-
-PUBLIC_VERSION: Final = Dialect.PUBLIC.value
-COUNTRY_CODES: Final[Mapping[str, str]] = {"US": "USA", "GB": "UK"}
-"""Countries that the vendor's canonical list writes in codes of its own; the rest are ISO 3166 alpha-2."""
-
-Data = dict[str, Any]
+from orchestrator.simulate.wire import Data
 
 
 class News(StrEnum):
@@ -113,11 +109,6 @@ class _Scene(msgspec.Struct):
 _Builder = Callable[[_Scene], Data]
 
 
-def iso(at: datetime) -> str:
-    """`at` as the vendor writes times: UTC, milliseconds, `Z`."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
 def event_id(*parts: object) -> str:
     """An id of the vendor's form, `evt_` and 32 hex digits; equal parts give equal ids."""
     return "evt_" + sha256("/".join(map(str, parts)).encode()).hexdigest()[:32]
@@ -174,28 +165,14 @@ def build(
         if subject.external_ref is not None and _names_ref(wording, event_id):
             content.setdefault("external_ref", subject.external_ref)
     if type == "bundle.created" and dialect is Dialect.PUBLIC and wording.country:
-        content.setdefault("country", COUNTRY_CODES.get(subject.country, subject.country))
-    return Message(event_id, type, msgspec.json.encode(_envelope(dialect, type, event_id, at, subject, content)))
+        content.setdefault("country", wire.COUNTRY_CODES.get(subject.country, subject.country))
+    return Message(event_id, type, msgspec.json.encode(wire.envelope(dialect, type, event_id, at, subject, content)))
 
 
 def _names_ref(wording: Wording, event_id: str) -> bool:
     if wording.external_ref == "sometimes":
         return sha256(event_id.encode()).digest()[0] < 128
     return wording.external_ref == "always"
-
-
-def _envelope(dialect: Dialect, type: str, event_id: str, at: datetime, subject: Subject, content: Data) -> Data:
-    if dialect is Dialect.PUBLIC:
-        return {"id": event_id, "type": type, "api_version": PUBLIC_VERSION, "created_at": iso(at), "data": content}
-    return {
-        "id": event_id,
-        "event": type,
-        "timestamp": iso(at),
-        "bundle_id": subject.bundle_id,
-        "platform": subject.platform,
-        "country": subject.country,
-        "data": content,
-    }
 
 
 # The article dialect.
@@ -238,115 +215,50 @@ _ARTICLE: Final[dict[str, _Builder]] = {
     "video.posted": _post,
     "video.post_failed": _failure,
     "video.analytics_updated": _metrics,
-    "webhook.test": lambda scene: {"message": "This is a test event"},
+    "webhook.test": lambda scene: {"message": wire.TEST},
 }
 
 
 # The public dialect.
 
 
-def _bundle(status: str | None = None) -> _Builder:
-    def build(scene: _Scene) -> Data:
-        subject = scene.subject
-        return {
-            "bundle_id": subject.bundle_id,
-            "external_ref": subject.bundle_ref,
-            "status": status or subject.bundle_status,
-            "platform": subject.platform,
-            "bundle_type": subject.bundle_type,
-        }
-
-    return build
+def _bundle(status: str) -> _Builder:
+    return lambda scene: wire.bundle(scene.subject, status, scene.subject.bundle_ref, scene.subject.bundle_type)
 
 
 def _listing(status: str, previous: str, *, saved: bool = True) -> _Builder:
-    def build(scene: _Scene) -> Data:
-        subject = scene.subject
-        return {
-            "account_id": subject.account_id,
-            "saved_account_id": subject.saved_account_id if saved else None,
-            "bundle_id": subject.bundle_id,
-            "username": subject.username,
-            "platform": subject.platform,
-            "status": status,
-            "previous_status": previous,
-        }
-
-    return build
+    return lambda scene: wire.listing(scene.subject, status, previous, saved=saved)
 
 
 def _saved(scene: _Scene) -> Data:
-    subject = scene.subject
-    return {
-        "bundle_id": subject.bundle_id,
-        "saved_account_id": subject.saved_account_id,
-        "username": subject.username,
-        "platform": subject.platform,
-    }
+    return wire.saved(scene.subject)
 
 
 def _ban(appeal: str, moment: str) -> _Builder:
-    def build(scene: _Scene) -> Data:
-        return _saved(scene) | {
-            "reason": "community_guidelines",
-            "appeal_status": appeal,
-            moment: iso(scene.at),
-        }
-
-    return build
+    return lambda scene: (
+        _saved(scene) | {"reason": "community_guidelines", "appeal_status": appeal, moment: wire.iso(scene.at)}
+    )
 
 
 def _slot(status: str, previous: str, *, live: bool = False) -> _Builder:
     def build(scene: _Scene) -> Data:
         subject = scene.subject
-        return {
-            "video_id": subject.video_id,
-            "bundle_id": subject.bundle_id,
-            "position": subject.position,
-            "status": status,
-            "previous_status": previous,
-            "platform_url": subject.platform_url if live else None,
-        }
+        url = subject.platform_url if live else None
+        return wire.slot(subject, subject.video_id, subject.position, status, previous, url)
 
     return build
 
 
 def _session(status: str) -> _Builder:
-    def build(scene: _Scene) -> Data:
-        subject = scene.subject
-        return {
-            "session_id": None,
-            "bundle_id": subject.bundle_id,
-            "saved_account_id": subject.saved_account_id,
-            "platform": subject.platform,
-            "status": status,
-            "terms_total": 0,
-            "terms_verified": 0,
-            "completed_at": iso(scene.at) if status == "completed" else None,
-        }
-
-    return build
+    return lambda scene: wire.session(scene.subject, None, status, 0, 0, scene.at)
 
 
 def _coverage(status: str) -> _Builder:
-    def build(scene: _Scene) -> Data:
-        end = iso(scene.at + timedelta(days=30) if status == "active" else scene.at)
-        return {"saved_account_id": scene.subject.saved_account_id, "status": status, "current_period_end": end}
-
-    return build
-
-
-def _resolution(scene: _Scene) -> Data:
-    return _saved(scene) | {"resolution": "no_remake", "reason_code": "tos_ban", "refund_credits": 0}
-
-
-def _restored(scene: _Scene) -> Data:
-    # Restored credits expire after 60 days (the vendor's skill on monitoring).
-    return _saved(scene) | {"credits": 32, "expires_at": iso(scene.at + timedelta(days=60))}
+    return lambda scene: wire.coverage(scene.subject, status, scene.at)
 
 
 _PUBLIC: Final[dict[str, _Builder]] = {
-    "webhook.test": lambda scene: {"message": "This is a test event"},
+    "webhook.test": lambda scene: {"message": wire.TEST},
     "bundle.created": _bundle("pending_setup"),
     "bundle.published": _bundle("published"),
     "bundle.cancelled": _bundle("cancelled"),
@@ -360,7 +272,7 @@ _PUBLIC: Final[dict[str, _Builder]] = {
     "account.banned": _ban("appeal_refused", "banned_at"),
     "account.ban_appeal.submitted": _ban("appeal_pending", "submitted_at"),
     "account.ban_appeal.resolved": _ban("appeal_accepted", "resolved_at"),
-    "account.ban_resolution.decided": _resolution,
+    "account.ban_resolution.decided": lambda scene: wire.resolution(scene.subject, "no_remake", "tos_ban"),
     "account.revealed": lambda scene: _saved(scene) | {"management_ended": False},
     "account.distribution_warning": _saved,
     "video.configured": _slot("configured", "pending"),
@@ -379,7 +291,7 @@ _PUBLIC: Final[dict[str, _Builder]] = {
     "subscription.cancelled": _coverage("cancelled"),
     "subscription.reactivated": _coverage("active"),
     "subscription.ended": _coverage("ended"),
-    "credits.restored": _restored,
+    "credits.restored": lambda scene: wire.restored(scene.subject, scene.at),
 }
 
 _CATALOGUE: Final = {Dialect.ARTICLE: _ARTICLE, Dialect.PUBLIC: _PUBLIC}

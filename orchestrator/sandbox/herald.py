@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from orchestrator.clock import instant_of
 from orchestrator.sandbox import dialects
-from orchestrator.sandbox.dialects import Message, News, Subject, iso
+from orchestrator.sandbox.dialects import Message, News, Subject
 from orchestrator.sandbox.faults import WebhookFaults
 from orchestrator.sandbox.habits import Sending
 from orchestrator.sandbox.model import (
@@ -24,6 +24,7 @@ from orchestrator.sandbox.model import (
 )
 from orchestrator.sandbox.world import World
 from orchestrator.simulate.dialect import Dialect
+from orchestrator.simulate.wire import iso
 
 Data = Mapping[str, Any]
 

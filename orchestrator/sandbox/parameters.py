@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from orchestrator.simulate.wire import COUNTRY_CODES
+
 _COUNTRIES = {
     "USA": "United States", "UK": "United Kingdom", "FR": "France", "DE": "Germany", "ES": "Spain", "IT": "Italy",
     "CA": "Canada", "BR": "Brazil", "MX": "Mexico", "PH": "Philippines", "NL": "Netherlands", "PL": "Poland",
@@ -57,7 +59,7 @@ class Parameters(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_field
 
     countries: dict[str, str] = msgspec.field(default_factory=_COUNTRIES.copy)
     """Code and name, as `GET /countries` lists them."""
-    country_aliases: dict[str, str] = msgspec.field(default_factory=lambda: {"US": "USA", "GB": "UK"})
+    country_aliases: dict[str, str] = msgspec.field(default_factory=lambda: dict(COUNTRY_CODES))
     videos_only_countries: list[str] = []
     """Countries in which no new account is sold."""
 

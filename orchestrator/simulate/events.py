@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from random import Random
 from typing import Any
 
 import msgspec
 
+from orchestrator.simulate import wire
 from orchestrator.simulate.dialect import Dialect
+from orchestrator.simulate.wire import Data
 
 UNKNOWN_TYPE = "simulated.unknown"
 """A type that no catalogue of the vendor names; built on request, to see how a receiver takes news of tomorrow."""
@@ -22,11 +24,6 @@ FAILURES: tuple[tuple[str, str], ...] = (
 )
 BAN_REASONS: tuple[str, ...] = ("restricted", "spam", "community_guidelines")
 WARMING_MODES: tuple[str, ...] = ("niche", "deep", "advanced")
-
-# The public dialect writes some countries in codes of its own.
-_VENDOR_COUNTRIES = {"US": "USA", "GB": "UK"}
-
-Data = dict[str, Any]
 
 
 class Account(msgspec.Struct):
@@ -65,11 +62,6 @@ class _Scene(msgspec.Struct):
 
 
 _Builder = Callable[[_Scene], Data]
-
-
-def iso(at: datetime) -> str:
-    """`at` as the vendor writes times: UTC, milliseconds, `Z`."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def post_url(account: Account, random: Random) -> str:
@@ -122,106 +114,54 @@ _ARTICLE: dict[str, _Builder] = {
 
 
 def _bundle(status: str) -> _Builder:
-    def build(scene: _Scene) -> Data:
-        account = scene.account
-        return {
-            "bundle_id": account.bundle_id,
-            "external_ref": None,
-            "status": status,
-            "platform": account.platform,
-            "bundle_type": "account_and_videos",
-        }
-
-    return build
+    return lambda scene: wire.bundle(scene.account, status, None, "account_and_videos")
 
 
 def _bundle_created(scene: _Scene) -> Data:
     country = scene.account.country
-    return _bundle("pending_setup")(scene) | {"country": _VENDOR_COUNTRIES.get(country, country)}
+    return _bundle("pending_setup")(scene) | {"country": wire.COUNTRY_CODES.get(country, country)}
 
 
 def _listing(status: str, previous: str, *, saved: bool = True) -> _Builder:
-    def build(scene: _Scene) -> Data:
-        account = scene.account
-        return {
-            "account_id": account.account_id,
-            "saved_account_id": account.saved_account_id if saved else None,
-            "bundle_id": account.bundle_id,
-            "username": account.username,
-            "platform": account.platform,
-            "status": status,
-            "previous_status": previous,
-        }
-
-    return build
+    return lambda scene: wire.listing(scene.account, status, previous, saved=saved)
 
 
 def _saved(scene: _Scene) -> Data:
-    account = scene.account
-    return {
-        "bundle_id": account.bundle_id,
-        "saved_account_id": account.saved_account_id,
-        "username": account.username,
-        "platform": account.platform,
-    }
+    return wire.saved(scene.account)
 
 
 def _ban(appeal: str, moment: str) -> _Builder:
     def build(scene: _Scene) -> Data:
         reason = scene.random.choice(BAN_REASONS)
-        return _saved(scene) | {"reason": reason, "appeal_status": appeal, moment: iso(scene.at)}
+        return _saved(scene) | {"reason": reason, "appeal_status": appeal, moment: wire.iso(scene.at)}
 
     return build
-
-
-def _resolution(scene: _Scene) -> Data:
-    return _saved(scene) | {"resolution": "remake", "reason_code": "cover_active", "refund_credits": 0}
 
 
 def _slot(status: str, previous: str, *, live: bool = False) -> _Builder:
     def build(scene: _Scene) -> Data:
         video = scene.video
-        return {
-            "video_id": video.video_id,
-            "bundle_id": scene.account.bundle_id,
-            "position": video.position,
-            "status": status,
-            "previous_status": previous,
-            "platform_url": video.url if live else None,
-        }
+        url = video.url if live else None
+        return wire.slot(scene.account, video.video_id, video.position, status, previous, url)
 
     return build
 
 
 def _session(status: str, verified: int) -> _Builder:
     def build(scene: _Scene) -> Data:
-        account = scene.account
-        return {
-            "session_id": f"ws_{account.saved_account_id}",
-            "bundle_id": account.bundle_id,
-            "saved_account_id": account.saved_account_id,
-            "platform": account.platform,
-            "status": status,
-            "terms_total": 3,
-            "terms_verified": verified,
-            "completed_at": iso(scene.at) if status == "completed" else None,
-        }
+        session_id = f"ws_{scene.account.saved_account_id}"
+        return wire.session(scene.account, session_id, status, 3, verified, scene.at)
 
     return build
 
 
 def _coverage(status: str) -> _Builder:
-    def build(scene: _Scene) -> Data:
-        end = iso(scene.at + timedelta(days=30)) if status == "active" else iso(scene.at)
-        return {"saved_account_id": scene.account.saved_account_id, "status": status, "current_period_end": end}
-
-    return build
+    return lambda scene: wire.coverage(scene.account, status, scene.at)
 
 
-# The vendor published samples of bundle.published, account.finalized, account.banned and video.finalized; the other
-# shapes follow them and its field notes. Order: the life of an account.
+# In the order of the life of an account.
 _PUBLIC: dict[str, _Builder] = {
-    "webhook.test": lambda s: {"message": "This is a test event"},
+    "webhook.test": lambda s: {"message": wire.TEST},
     "bundle.created": _bundle_created,
     "account.configured": _listing("configured", "pending", saved=False),
     "bundle.published": _bundle("published"),
@@ -249,8 +189,8 @@ _PUBLIC: dict[str, _Builder] = {
     "account.ban_appeal.resolved": _ban("appeal_accepted", "resolved_at"),
     "account.banned": _ban("appeal_refused", "banned_at"),
     "bundle.cancelled": _bundle("cancelled"),
-    "account.ban_resolution.decided": _resolution,
-    "credits.restored": lambda s: _saved(s) | {"credits": 32, "expires_at": iso(s.at + timedelta(days=60))},
+    "account.ban_resolution.decided": lambda s: wire.resolution(s.account, "remake", "cover_active"),
+    "credits.restored": lambda s: wire.restored(s.account, s.at),
     "account.remade": _listing("pending", "banned"),
     "account.revealed": lambda s: _saved(s) | {"management_ended": False},
     "subscription.ended": _coverage("ended"),
@@ -290,19 +230,7 @@ def build(
     content = builder(_Scene(at, account, video, random))
     if data:
         content.update(data)
-    envelope: Data
-    if dialect is Dialect.ARTICLE:
-        envelope = {
-            "id": event_id,
-            "event": type,
-            "timestamp": iso(at),
-            "bundle_id": account.bundle_id,
-            "platform": account.platform,
-            "country": account.country,
-            "data": content,
-        }
-    else:
-        envelope = {"id": event_id, "type": type, "api_version": dialect.value, "created_at": iso(at), "data": content}
+    envelope = wire.envelope(dialect, type, event_id, at, account, content)
     if overrides:
         _override(envelope, overrides)
         event_id = str(envelope["id"])

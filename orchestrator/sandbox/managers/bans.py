@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from orchestrator.sandbox.dialects import COUNTRY_CODES, News
+from orchestrator.sandbox.dialects import News
 from orchestrator.sandbox.managers.accounts import Accounts
 from orchestrator.sandbox.managers.office import SECOND, Office
 from orchestrator.sandbox.model import CLOSED_BUNDLES, Ban, Bundle, SavedAccount
 from orchestrator.simulate.dialect import Dialect
+from orchestrator.simulate.wire import COUNTRY_CODES
 
 _YEAR: Final = 365.0 * 86_400
 _FAR: Final = 100 * _YEAR

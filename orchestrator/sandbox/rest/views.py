@@ -22,15 +22,14 @@ from orchestrator.sandbox.model import (
     WarmingSession,
 )
 from orchestrator.sandbox.world import World
+from orchestrator.simulate.wire import iso
 
 _UNPUBLISHED = frozenset({"draft", "pending_setup"})
 
 
 def moment(microseconds: int | None) -> str | None:
-    """ISO 8601 in UTC with milliseconds and `Z`."""
-    if microseconds is None:
-        return None
-    return instant_of(microseconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """A time as the vendor writes it."""
+    return None if microseconds is None else iso(instant_of(microseconds))
 
 
 def account_is_configured(world: World, bundle: Bundle) -> bool:
