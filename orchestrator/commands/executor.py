@@ -8,10 +8,8 @@ this process died meanwhile, TokPortal is asked what it has of the command befor
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
-import secrets
 import threading
 import time
 from collections import defaultdict
@@ -28,7 +26,7 @@ from orchestrator.database import Database, Lease
 from orchestrator.database.tables import desk
 from orchestrator.desk import SERVICE, read_service
 from orchestrator.domain.times import iso
-from orchestrator.journal.journal import DISPATCH, LIVE, RESULT, Journal, Message
+from orchestrator.journal.journal import DISPATCH, RESULT, Journal, Message, ours
 from orchestrator.outbox import Command, Outbox
 from orchestrator.outbox.outbox import DEAD, DONE, RUNNING, TOGETHER, UNKNOWN
 from orchestrator.restored import restored
@@ -36,6 +34,7 @@ from orchestrator.restored import restored
 logger = logging.getLogger(__name__)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ACTOR = '{"kind":"policy","name":"executor"}'
 AT_ONCE = 50
 """Commands that are let go and not yet done. What is not let go can still be held, or taken back."""
 MOST_ATTEMPTS = 8
@@ -372,18 +371,4 @@ def _wait(command: Command) -> int:
 
 
 def _message(kind: str, body: dict[str, Any], now: int) -> Message:
-    text = msgspec.json.encode(body)
-    return Message(
-        message_id=f"msg_{secrets.token_hex(16)}",
-        kind=kind,
-        endpoint="commands",
-        mode=LIVE,
-        dialect=None,
-        event_id=None,
-        id_source=None,
-        digest=hashlib.sha256(text).hexdigest(),
-        body=text,
-        headers="{}",
-        actor='{"kind":"policy","name":"executor"}',
-        received_at=now,
-    )
+    return ours(kind, msgspec.json.encode(body), endpoint="commands", actor=ACTOR, received_at=now)

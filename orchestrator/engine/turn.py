@@ -5,7 +5,6 @@ Everything that follows is only gathered here. The engine commits it all in one 
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from orchestrator.domain.video import Video, is_ours
 from orchestrator.engine.aggregates import LoadedAggregates
 from orchestrator.engine.causes import cause_of, subject_of
 from orchestrator.journal.inbox import Taken
-from orchestrator.journal.journal import LIVE, TIMER, WORK, Message
+from orchestrator.journal.journal import TIMER, WORK, Message, ours
 from orchestrator.outbox import ORDINARY, Command, Move, Outbox
 from orchestrator.policies.placement import Market as Market_
 from orchestrator.policies.schema import Policies
@@ -277,23 +276,9 @@ class Turn:
         if text in self._works:
             return
         self._works.add(text)
-        name = f"{self.message.message_id}\0{len(self._works)}"
-        self._follow.works.append(
-            Message(
-                message_id="msg_" + hashlib.sha256(name.encode()).hexdigest()[:32],
-                kind=WORK,
-                endpoint="engine",
-                mode=LIVE,
-                dialect=None,
-                event_id=None,
-                id_source=None,
-                digest=hashlib.sha256(text).hexdigest(),
-                body=text,
-                headers="{}",
-                actor=self.message.actor,
-                received_at=microseconds(self.now),
-            )
-        )
+        once = f"{self.message.message_id}\0{len(self._works)}"
+        actor, now = self.message.actor, microseconds(self.now)
+        self._follow.works.append(ours(WORK, text, endpoint="engine", actor=actor, received_at=now, once=once))
 
     def alert(
         self,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from orchestrator.journal.journal import COMMAND, LIVE, Message
+from orchestrator.journal.journal import COMMAND, Message, ours
 
 
 def order(
@@ -23,19 +21,8 @@ def order(
 ) -> Message:
     """What `name` wants done; `received_at`: microseconds. `kind`: of the actor. Two orders with the same `once` are
     one message."""
-    body = msgspec.json.encode(command)
-    token = secrets.token_hex(16) if once is None else hashlib.sha256(f"order\0{once}".encode()).hexdigest()[:32]
-    return Message(
-        message_id=f"msg_{token}",
-        kind=COMMAND,
-        endpoint=endpoint,
-        mode=LIVE,
-        dialect=None,
-        event_id=None,
-        id_source=None,
-        digest=hashlib.sha256(body).hexdigest(),
-        body=body,
-        headers="{}",
-        actor=msgspec.json.encode({"kind": kind, "name": name}).decode(),
-        received_at=received_at,
+    actor = msgspec.json.encode({"kind": kind, "name": name}).decode()
+    once = None if once is None else f"order\0{once}"
+    return ours(
+        COMMAND, msgspec.json.encode(command), endpoint=endpoint, actor=actor, received_at=received_at, once=once
     )

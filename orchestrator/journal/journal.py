@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,26 @@ def message_id_of(space: str, event_id: str, digest: str) -> str:
     """The id of the message with this event id and content. Derived, so that a duplicate has the id of its original
     and the journal needs no look-up to know one; `space` keeps dialects and test endpoints apart."""
     return "msg_" + hashlib.sha256(f"{space}\0{event_id}\0{digest}".encode()).hexdigest()[:32]
+
+
+def ours(kind: str, body: bytes, *, endpoint: str, actor: str, received_at: int, once: str | None = None) -> Message:
+    """A message of our own: an order, a timer, a question, an answer, work. `actor` is JSON, `received_at` microseconds
+    since 1970. Two with the same `once` are one message."""
+    token = secrets.token_hex(16) if once is None else hashlib.sha256(once.encode()).hexdigest()[:32]
+    return Message(
+        message_id=f"msg_{token}",
+        kind=kind,
+        endpoint=endpoint,
+        mode=LIVE,
+        dialect=None,
+        event_id=None,
+        id_source=None,
+        digest=hashlib.sha256(body).hexdigest(),
+        body=body,
+        headers="{}",
+        actor=actor,
+        received_at=received_at,
+    )
 
 
 COLUMNS = (

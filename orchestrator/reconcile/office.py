@@ -13,7 +13,7 @@ from orchestrator.clock import Clock
 from orchestrator.database import Database
 from orchestrator.domain.times import iso
 from orchestrator.journal import Journal, Message
-from orchestrator.journal.journal import FOUND, LIVE
+from orchestrator.journal.journal import FOUND, ours
 from orchestrator.reconcile.reading import Fact, Readings
 from orchestrator.reconcile.store import Store
 
@@ -59,18 +59,6 @@ class Office:
 
     def _message(self, body: dict[str, Any]) -> Message:
         text = msgspec.json.encode(body)
-        digest = hashlib.sha256(text).hexdigest()
-        return Message(
-            message_id="msg_" + hashlib.sha256(f"found\0{digest}".encode()).hexdigest()[:32],
-            kind=FOUND,
-            endpoint="reconciliation",
-            mode=LIVE,
-            dialect=None,
-            event_id=None,
-            id_source=None,
-            digest=digest,
-            body=text,
-            headers="{}",
-            actor=ACTOR,
-            received_at=self.clock.microseconds(),
-        )
+        once = f"found\0{hashlib.sha256(text).hexdigest()}"
+        now = self.clock.microseconds()
+        return ours(FOUND, text, endpoint="reconciliation", actor=ACTOR, received_at=now, once=once)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,9 +11,10 @@ import sqlalchemy as sa
 
 from orchestrator.database import Database
 from orchestrator.database.tables import due
-from orchestrator.journal.journal import LIVE, TIMER, Journal, Message
+from orchestrator.journal.journal import TIMER, Journal, Message, ours
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ACTOR = '{"kind":"policy","name":"timers"}'
 AT_ONCE = 500
 MOST_WAITING = 1_000
 """Timers that have rung and that the engine has not taken: more ring when it has caught up."""
@@ -101,20 +101,7 @@ def _message(name: str, at: int, body: dict[str, Any], now: int, looked_at: int 
     text = msgspec.json.encode(
         {**body, "name": name, "due_at": _iso(at), "fired_at": _iso(now), "late": late, "late_by": late_by}
     )
-    return Message(
-        message_id="msg_" + hashlib.sha256(f"timer\0{name}\0{at}".encode()).hexdigest()[:32],
-        kind=TIMER,
-        endpoint="timers",
-        mode=LIVE,
-        dialect=None,
-        event_id=None,
-        id_source=None,
-        digest=hashlib.sha256(text).hexdigest(),
-        body=text,
-        headers="{}",
-        actor='{"kind":"policy","name":"timers"}',
-        received_at=now,
-    )
+    return ours(TIMER, text, endpoint="timers", actor=ACTOR, received_at=now, once=f"timer\0{name}\0{at}")
 
 
 def _iso(microseconds: int) -> str:
