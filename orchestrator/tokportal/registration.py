@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from orchestrator.commands.executor import TryAgain
+from orchestrator.mask import hide_credentials
 from orchestrator.secrets import Secret, forget_webhook_secret, store_webhook_secret, stored_webhook_secret
 from orchestrator.tokportal.client import Client, Refused
 from orchestrator.tokportal.reads import Row, text_of
@@ -182,7 +183,14 @@ def endpoint_url(given: str | None, public_url: str | None, base_url: str) -> st
         host = None
         parts = urlsplit("")
     if not host or parts.username or parts.scheme not in ("https", "http"):
-        raise RegistrationError(f"{url!r} is no address for webhooks: write https://host.example.com{SINGLE}")
+        shown = hide_credentials(url)
+        raise RegistrationError(f"{shown!r} is no address for webhooks: write https://host.example.com{SINGLE}")
+    if parts.path.startswith(f"{SINGLE}/"):
+        # Such an endpoint takes the secrets that webhooks.yaml names, and not the one that would be stored here.
+        raise RegistrationError(
+            f"{url!r} is an endpoint of webhooks.yaml, which has secrets of its own: register {SINGLE}, or make that "
+            "one in TokPortal's settings and set the variable that webhooks.yaml names"
+        )
     is_at_home = _is_loopback(host) and _is_loopback(urlsplit(base_url).hostname or "")
     if parts.scheme != "https" and not is_at_home:
         raise RegistrationError(f"{url!r} is plain HTTP, and TokPortal sends over HTTPS only: write https://")

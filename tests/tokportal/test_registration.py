@@ -149,18 +149,28 @@ def test_addresses(given: str | None, public: str | None, base: str, url: str) -
     assert endpoint_url(given, public, base) == url
 
 
+ADDRESSES_THAT_WILL_NOT_DO = [
+    (None, None, "https://t.example.com", "ORCHESTRATOR_PUBLIC_URL is not set"),
+    (None, "http://h.example.com", "https://t.example.com", "HTTPS only"),
+    (None, "http://127.0.0.1:8080", "https://t.example.com", "HTTPS only"),
+    ("http://h.example.com/", None, "http://127.0.0.1:8090", "HTTPS only"),
+    ("ftp://h.example.com/", None, "https://t.example.com", "no address"),
+    ("https://u:p@h.example.com/", None, "https://t.example.com", "no address"),
+    ("https://h.example.com:x/", None, "https://t.example.com", "no address"),
+    ("hooks", None, "https://t.example.com", "no address"),
+    ("https://h.example.com/webhooks/tokportal/videos", None, "https://t.example.com", "secrets of its own"),
+]
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    with pytest.raises(RegistrationError) as told:
+        endpoint_url("https://ann:canary@h.example.com/", None, "https://t.example.com")
+    assert "canary" not in str(told.value)
+
+
 @pytest.mark.parametrize(
     ("given", "public", "base", "problem"),
-    [
-        (None, None, "https://t.example.com", "ORCHESTRATOR_PUBLIC_URL is not set"),
-        (None, "http://h.example.com", "https://t.example.com", "HTTPS only"),
-        (None, "http://127.0.0.1:8080", "https://t.example.com", "HTTPS only"),
-        ("http://h.example.com/", None, "http://127.0.0.1:8090", "HTTPS only"),
-        ("ftp://h.example.com/", None, "https://t.example.com", "no address"),
-        ("https://u:p@h.example.com/", None, "https://t.example.com", "no address"),
-        ("https://h.example.com:x/", None, "https://t.example.com", "no address"),
-        ("hooks", None, "https://t.example.com", "no address"),
-    ],
+    ADDRESSES_THAT_WILL_NOT_DO,
 )
 def test_addresses_that_will_not_do(given: str | None, public: str | None, base: str, problem: str) -> None:
     with pytest.raises(RegistrationError, match=problem):
