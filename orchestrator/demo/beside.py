@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
+from pathlib import Path
 from threading import Thread
 
 import sqlalchemy as sa
@@ -13,7 +14,9 @@ from orchestrator.clock import Scale, instant_of
 from orchestrator.database import Database, migrate
 from orchestrator.database.tables import journal
 from orchestrator.demo.world import POLICIES, DemoError, clock, go_on
+from orchestrator.sandbox.hold import is_held
 from orchestrator.settings import Mode, Role, Settings, SettingsError
+from orchestrator.world import known
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +36,7 @@ def prepare(settings: Settings) -> Settings:
     if settings.mode is not Mode.SANDBOX:
         raise SettingsError("--demo: no demo runs on a real account, set ORCHESTRATOR_MODE=sandbox.")
     if settings.clock is None:
-        scale = Scale.parse(clock())
-        stopped = _stopped(settings)
-        if stopped is not None:
-            scale = replace(scale, epoch=max(scale.epoch, stopped + AFTERWARDS))
-        settings = replace(settings, clock=scale)
+        settings = replace(settings, clock=_scale(settings))
     if settings.environment.source("ORCHESTRATOR_CONFIG_DIR") == "default":
         folder = settings.data_dir / "demo"
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,17 +46,21 @@ def prepare(settings: Settings) -> Settings:
     return settings
 
 
-def _stopped(settings: Settings) -> datetime | None:
-    """When the last message came, by the world's time."""
+def _scale(settings: Settings) -> Scale:
+    """That of a service which shows this world already, or one that goes on where the last message came."""
     url = settings.database_url.reveal()
     migrate(url)
     database = Database(url, connections=1, name="orchestrator-demo")
     try:
+        state, shown = known(database, "sandbox state"), known(database, "clock")
+        if state is not None and shown is not None and is_held(Path(state)):
+            return Scale.parse(shown)
         with database.read() as connection:
             last = connection.execute(sa.select(sa.func.max(journal.c.received_at))).scalar_one_or_none()
     finally:
         database.close()
-    return None if last is None else instant_of(last)
+    scale = Scale.parse(clock())
+    return scale if last is None else replace(scale, epoch=max(scale.epoch, instant_of(last) + AFTERWARDS))
 
 
 def begin_beside(settings: Settings, url: str) -> None:

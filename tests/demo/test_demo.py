@@ -16,6 +16,7 @@ from orchestrator.database import Database, migrate
 from orchestrator.demo import world
 from orchestrator.demo.beside import AFTERWARDS, prepare
 from orchestrator.journal import Journal, commands
+from orchestrator.sandbox.hold import Hold
 from orchestrator.settings import Settings, SettingsError
 from orchestrator.world import clock_of, remembered, settle
 from tests.blackbox.server import run_cli
@@ -78,6 +79,21 @@ def test_a_world_that_was_stopped_goes_on_from_where_it_was(tmp_path: Path) -> N
 
     found = prepare(given).clock
     assert found is not None and found.epoch == last + AFTERWARDS
+
+
+def test_a_second_service_on_a_world_that_is_shown_keeps_its_time(tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    (tmp_path / "data").mkdir()
+    url = given.database_url.reveal()
+    migrate(url)
+    hold = Hold(tmp_path / "data" / "world.db")
+    with closing(Database(url, connections=1)) as database:
+        settle(database, "sandbox", Scale.parse("2027-05-05T00:00:00Z@6000"))
+        remembered(database, "sandbox state", str(tmp_path / "data" / "world.db"))
+    assert hold.take()
+    assert str(prepare(given).clock) == "2027-05-05T00:00:00Z@6000"
+    hold.release()
+    assert str(prepare(given).clock) == world.clock()
 
 
 def test_what_was_set_by_hand_stays(tmp_path: Path) -> None:
