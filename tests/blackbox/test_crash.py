@@ -145,7 +145,8 @@ def shown(server: Server, kind: str, wanted: dict[str, Any]) -> dict[str, Any]:
 
 def check_that_redeliveries_change_nothing(server: Server, chance: random.Random) -> None:
     head = server.api("/api/events", limit=1)["position"]
-    for item in chance.sample(server.items("/api/messages"), 20):
+    webhooks = [item for item in server.items("/api/messages") if item["kind"] == "webhook"]
+    for item in chance.sample(webhooks, 20):
         assert server.deliver_again(item["body"].encode()) == item["message_id"]
     server.wait_until_applied()
     assert server.api("/api/events", limit=1)["position"] == head

@@ -17,6 +17,14 @@ READ_MODELS = ("bundles", "videos", "countries", "decisions", "campaigns", "acco
 EVERYTHING = 10_000_000
 
 
+def take_the_rest(database: Database) -> None:
+    """What came in the moment in which the service was stopped, as its next start would take it: timers go on firing
+    until the end."""
+    engine = Engine(database)
+    while engine.step():
+        pass
+
+
 def check_log(database: Database) -> list[str]:
     """Positions count from 1 without a gap, and so do the versions of each aggregate."""
     with database.read() as connection:

@@ -93,6 +93,7 @@ class Soak:
             rig.close()
         with_database = Database(rig.url, connections=4)
         try:
+            log.take_the_rest(with_database)
             for what in (log.check_log, log.check_journal, log.check_read_models):
                 problems += what(with_database)
             problems += log.check_replay(with_database, self._make)
