@@ -38,9 +38,12 @@ QUESTIONS: dict[str, Question] = {
     "a later page of 50 videos": lambda c, at: as_of.list_videos(c, at, cursor=_middle(c, at)),
     "50 bundles of a country": lambda c, at: as_of.list_bundles(c, at, country="FR"),
     "videos of a bundle": lambda c, at: as_of.list_videos(c, at, bundle_id="bdl_000002"),
-    "videos that failed: none": lambda c, at: as_of.list_videos(c, at, state="abandoned"),
+    "50 videos of a country": lambda c, at: as_of.list_videos(c, at, country="FR"),
+    "videos that had failed": lambda c, at: as_of.list_videos(c, at, state="failed"),
+    "videos given up: none": lambda c, at: as_of.list_videos(c, at, state="abandoned"),
+    "videos being uploaded": lambda c, at: as_of.list_videos(c, at, state="uploading"),
 }
-SLOW = {"videos that failed: none"}
+SLOW = {"videos being uploaded"}
 """Everything has to be looked at: asked for once."""
 
 

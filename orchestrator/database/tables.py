@@ -42,6 +42,12 @@ def unpack_message_id(value: bytes) -> str:
     return "msg_" + bytes(value).hex()
 
 
+SETBACKS = (
+    "topic IN ('AttemptCancelled', 'BundleBanned', 'FactsAdopted', 'PostFailed', 'VideoAbandoned', 'VideoCancelled', "
+    "'WarmingFailed')"
+)
+"""The events without which nothing fails or ends before its time. They are few, and often asked for."""
+
 events = sa.Table(
     "events",
     metadata,
@@ -58,9 +64,17 @@ events = sa.Table(
         postgresql_where=sa.text("originator_version = 1"),
         sqlite_where=sa.text("originator_version = 1"),
     ),
+    sa.Index(
+        "events_setbacks",
+        "topic",
+        "notification_id",
+        "originator_id",
+        postgresql_where=sa.text(SETBACKS),
+        sqlite_where=sa.text(SETBACKS),
+    ),
 )
 """The log: every domain event at its position, 1, 2, 3, … without a gap. `events_born` finds what there was at a
-position, name by name."""
+position, name by name; `events_setbacks` whose it was that something went wrong with until then."""
 
 journal = sa.Table(
     "journal",

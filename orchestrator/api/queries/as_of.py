@@ -11,15 +11,13 @@ import sqlalchemy as sa
 from orchestrator.api import cursors
 from orchestrator.api.queries import bundles as bundles_
 from orchestrator.api.queries import videos as videos_
+from orchestrator.api.queries.candidates import Names, bundles_for, videos_for
 from orchestrator.api.queries.moments import Moment
 from orchestrator.api.queries.page import Page, page
 from orchestrator.api.queries.past import Past, Row
-from orchestrator.database.tables import videos
 
 SEARCHED = 2_000
 """How many at a time are looked at, at most, where only some are wanted."""
-Names = Callable[[str, int], list[str]]
-"""Those of which something was known that come after a name, so many at most."""
 
 
 def list_bundles(
@@ -33,10 +31,12 @@ def list_bundles(
     def fits(row: Row) -> bool:
         return all(row[name] == value for name, value in filters.items())
 
-    def names(after: str, most: int) -> list[str]:
-        return past.names("bundle", after, most)
+    def read(bundle_ids: Iterable[str]) -> dict[str, Row]:
+        if (group := filters.get("group")) is not None:
+            bundle_ids = (name for name in bundle_ids if past.in_force.group_of(name) == group)
+        return past.bundles(list(bundle_ids))
 
-    found = _search(past, names, past.bundles, fits, after, limit, is_picky=bool(filters))
+    found = _search(past, bundles_for(past, filters), read, fits, after, limit, is_picky=bool(filters))
     counts = _video_counts(past, [row["bundle_id"] for row in found[:limit]])
     return page(
         "bundles",
@@ -69,8 +69,7 @@ def list_videos(
     def read(video_ids: Iterable[str]) -> dict[str, Row]:
         return _placed(past, past.videos(video_ids))
 
-    candidates = _candidates(past, filters)
-    found = _search(past, candidates, read, fits, after, limit, is_picky=bool(filters))
+    found = _search(past, videos_for(past, filters), read, fits, after, limit, is_picky=bool(filters))
     return page(
         "videos",
         found,
@@ -113,17 +112,6 @@ def _search(
         size = min(2 * size if is_picky else limit + 1, SEARCHED)
         past.forget()
     return found[: limit + 1]
-
-
-def _candidates(past: Past, filters: Mapping[str, Any]) -> Names:
-    """The videos to look at: all, or those that an index says may be meant."""
-    if "bundle_id" in filters:
-        known = sorted(past.videos_of([filters["bundle_id"]]))
-    elif "campaign_id" in filters:
-        known = sorted(past.videos_by(videos.c.campaign_id, filters["campaign_id"]))
-    else:
-        return lambda after, most: past.names("video", after, most)
-    return lambda after, most: [name for name in known if name > after][:most]
 
 
 def _placed(past: Past, rows: Mapping[str, Row]) -> dict[str, Row]:

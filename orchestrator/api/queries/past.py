@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.api.queries.page import read_position
-from orchestrator.database.tables import bundle_accounts, bundle_videos, bundles, events, videos
+from orchestrator.database.tables import SETBACKS, accounts, bundle_accounts, bundle_videos, bundles, events, videos
 from orchestrator.domain.bundle import Account, Bundle
 from orchestrator.domain.facts import Note
 from orchestrator.domain.video import Video
@@ -95,11 +95,53 @@ class Past:
         """The videos whose row has this value in a column that never changes once it is set; later ones may be among
         them, and those of which there is no row yet."""
         found = set(self._connection.execute(sa.select(videos.c.video_id).where(column == value)).scalars())
-        return found | {
-            event.originator_id.removeprefix("video:")
-            for event in self._not_followed()
-            if event.originator_id.startswith("video:")
-        }
+        return found | self._videos_not_followed()
+
+    def bundles_at(self, place: Mapping[str, str], after: str, limit: int) -> list[str]:
+        """As `names`, without bundles that can never have been at this place: `country`, `platform` or both."""
+        query = sa.select(bundles.c.bundle_id).where(bundles.c.bundle_id > after, *_ever_at(place))
+        found = self._connection.execute(query.order_by(bundles.c.bundle_id).limit(limit)).scalars()
+        return sorted({*found, *(name for name in self._bundles_not_followed() if name > after)})[:limit]
+
+    def videos_at(self, place: Mapping[str, str], after: str, limit: int) -> list[str]:
+        """As `names`, without videos that can never have been at this place."""
+        home = bundle_videos.join(bundles, bundles.c.bundle_id == bundle_videos.c.bundle_id)
+        homes = sa.select(1).select_from(home).where(bundle_videos.c.video_id == videos.c.video_id, *_ever_at(place))
+        # Where a campaign wanted it; any other was where one of its bundles was.
+        wanted = sa.and_(*(videos.c[name] == value for name, value in place.items()))
+        is_stranger = sa.or_(*(videos.c[name].is_(None) for name in place))
+        query = sa.select(videos.c.video_id).where(
+            videos.c.video_id > after, sa.or_(wanted, sa.and_(is_stranger, homes.exists()))
+        )
+        found = self._connection.execute(query.order_by(videos.c.video_id).limit(limit)).scalars()
+        late = self._videos_not_followed()
+        if moved := self._bundles_not_followed():
+            late |= set(self._column(bundle_videos.c.video_id, bundle_videos.c.bundle_id, moved))
+        return sorted({*found, *(name for name in late if name > after)})[:limit]
+
+    def bundles_told(self, topics: Sequence[str]) -> set[str]:
+        """The bundles that one of these setbacks was told of until then, under any of their names; others that they
+        ever shared an account with may be among them."""
+        told = self._told(topics)
+        found = {name for kind, name in told if kind == "bundle"}
+        accounts = {name for kind, name in told if kind == "account"}
+        accounts |= set(self._column(bundle_accounts.c.saved_account_id, bundle_accounts.c.bundle_id, found))
+        accounts |= {account for name, account in self._links_not_followed() if name in found}
+        return found.union(*self._bundles_of(accounts).values())
+
+    def videos_told(self, topics: Sequence[str]) -> set[str]:
+        """The videos that one of these setbacks was told of until then."""
+        return {name for kind, name in self._told(topics) if kind == "video"}
+
+    def _told(self, topics: Sequence[str]) -> set[tuple[str, str]]:
+        query = sa.select(events.c.originator_id).where(
+            # The index is that of setbacks: it is found only where this is written out.
+            sa.literal_column(SETBACKS),
+            events.c.topic.in_(topics),
+            events.c.notification_id <= self.position,
+        )
+        parted = (key.partition(":") for key in self._connection.execute(query).scalars())
+        return {(kind, name) for kind, _, name in parted}
 
     def _bundles_of(self, accounts: Iterable[str]) -> dict[str, set[str]]:
         """By account, the bundles that ever named it; later ones may be among them."""
@@ -110,10 +152,9 @@ class Past:
             for part in _parts(missing):
                 for account, name in self._connection.execute(sa.select(*columns).where(columns[0].in_(part))):
                     self._links[account].add(name)
-            for event in self._not_followed():
-                fact = note(event.topic, event.state) if event.originator_id.startswith("bundle:") else None
-                if fact is not None and fact.account in missing:
-                    self._links[fact.account].add(event.originator_id.removeprefix("bundle:"))
+            for name, account in self._links_not_followed():
+                if account in missing:
+                    self._links[account].add(name)
         return {account: self._links[account] for account in accounts}
 
     # What they were.
@@ -189,20 +230,51 @@ class Past:
             cursor.close()
         return found
 
+    def _bundles_not_followed(self) -> set[str]:
+        """Those that such an event is about, or an account of theirs."""
+        named = {event.originator_id.partition(":")[::2] for event in self._not_followed()}
+        accounts = self._bundles_of({name for kind, name in named if kind == "account"})
+        return {name for kind, name in named if kind == "bundle"}.union(*accounts.values())
+
+    def _videos_not_followed(self) -> set[str]:
+        parted = (event.originator_id.partition(":") for event in self._not_followed())
+        return {name for kind, _, name in parted if kind == "video"}
+
+    def _links_not_followed(self) -> Iterator[tuple[str, str]]:
+        """Bundles, and the accounts that such an event named with them."""
+        for event in self._not_followed():
+            fact = note(event.topic, event.state) if event.originator_id.startswith("bundle:") else None
+            if fact is not None and fact.account is not None:
+                yield event.originator_id.removeprefix("bundle:"), fact.account
+
     def _not_followed(self) -> list[Stored]:
-        """The events about bundles and videos that the read models have not followed yet, as far as they count."""
+        """The events about bundles, their accounts and videos that the read models have not followed yet, as far as
+        they count."""
         if self._tail is None:
             followed = read_position(self._connection, bundles_.NAME, videos_.NAME)
             query = sa.select(events).where(
                 events.c.notification_id > followed, events.c.notification_id <= self.position
             )
             rows = self._connection.execute(query) if followed < self.position else ()
-            self._tail = [Stored(*row) for row in rows if row[1].startswith(("bundle:", "video:"))]
+            self._tail = [Stored(*row) for row in rows if row[1].startswith(("bundle:", "account:", "video:"))]
         return self._tail
 
     def _column(self, wanted: sa.Column[Any], key: sa.Column[Any], values: Iterable[str]) -> Iterator[str]:
         for part in _parts(values):
             yield from self._connection.execute(sa.select(wanted).where(key.in_(part))).scalars()
+
+
+def _ever_at(place: Mapping[str, str]) -> list[sa.ColumnElement[bool]]:
+    """That a bundle can ever have been there. Of its own facts none is ever forgotten: where they contradict each
+    other, its row says so. Those of an account count for it only as long as the account is its."""
+    own = sa.select(1).select_from(
+        bundle_accounts.join(accounts, accounts.c.saved_account_id == bundle_accounts.c.saved_account_id)
+    )
+    is_taught = own.where(bundle_accounts.c.bundle_id == bundles.c.bundle_id).exists()
+    return [
+        sa.or_(bundles.c[name] == value, bundles.c.flags.contains(f"{name}_contradiction"), is_taught)
+        for name, value in place.items()
+    ]
 
 
 def _parts(names: Iterable[str]) -> Iterator[list[str]]:

@@ -1,0 +1,54 @@
+"""Which bundles and videos have to be looked at, where only those of the past are wanted that a filter lets through.
+
+Whether something fits is known only once its events are folded. What is left out here can never have fitted; what is
+named may turn out not to fit, or to be younger than the moment that was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from orchestrator.api.queries.past import Past
+from orchestrator.database.tables import videos
+
+Names = Callable[[str, int], list[str]]
+"""Those of which something was known that come after a name, so many at most."""
+
+BUNDLE_SETBACKS: Final[Mapping[str, tuple[str, ...]]] = {"banned": ("BundleBanned",), "failed": ("WarmingFailed",)}
+VIDEO_SETBACKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "failed": ("PostFailed", "FactsAdopted"),
+    "abandoned": ("VideoAbandoned",),
+    "cancelled": ("VideoCancelled", "AttemptCancelled"),
+}
+"""States that nothing is in without one of these events."""
+PLACE: Final = ("country", "platform")
+
+
+def bundles_for(past: Past, wanted: Mapping[str, Any]) -> Names:
+    """`wanted`: the values of columns."""
+    if (topics := BUNDLE_SETBACKS.get(wanted.get("state", ""))) is not None:
+        return _of(past.bundles_told(topics))
+    place = {name: wanted[name] for name in PLACE if name in wanted}
+    return partial(past.bundles_at, place) if place else partial(past.names, "bundle")
+
+
+def videos_for(past: Past, wanted: Mapping[str, Any]) -> Names:
+    """`wanted`: the values of columns."""
+    if "bundle_id" in wanted:
+        return _of(past.videos_of([wanted["bundle_id"]]))
+    if "campaign_id" in wanted:
+        return _of(past.videos_by(videos.c.campaign_id, wanted["campaign_id"]))
+    topics = VIDEO_SETBACKS["failed"] if "error_code" in wanted else VIDEO_SETBACKS.get(wanted.get("state", ""))
+    if topics is not None:
+        return _of(past.videos_told(topics))
+    if "ref" in wanted:
+        return _of(past.videos_by(videos.c.ref, wanted["ref"]))
+    place = {name: wanted[name] for name in PLACE if name in wanted}
+    return partial(past.videos_at, place) if place else partial(past.names, "video")
+
+
+def _of(names: Iterable[str]) -> Names:
+    known = sorted(names)
+    return lambda after, most: [name for name in known if name > after][:most]
