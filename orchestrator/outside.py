@@ -159,7 +159,7 @@ def assemble(settings: Settings, database: Database, lease: Lease, stopping: thr
     duties: dict[str, Duty] = {
         "alerts": alerts.build(settings, database, lease),
         "commands": commands,
-        "audit": audit.build(settings, database, lease),
+        "audit": audit.build(settings, database, clock, lease),
     }
     if settings.mode is Mode.LIVE:
         duties["restored"] = Watch(database, lambda: go_live(database, clock))

@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.database import Database, Lease
-from orchestrator.journal import Journal
-from orchestrator.journal.commands import order
+from orchestrator.journal.commands import report
 from orchestrator.worker import REBUILD
 from orchestrator.world import clock_of
 from projections import Follower
@@ -126,18 +125,11 @@ class Keeper:
         self._child = None
 
     def _tell(self, failure: Failure) -> None:
-        """A read model that stopped, or goes on, is news for people: they hear of it from the engine."""
+        """A read model that stopped, or goes on, is news for people."""
         verb = "stopped" if failure.why is not None else "going_on"
         said = {"command": f"projection.{verb}", "name": failure.name, "position": failure.position}
         now = clock_of(self._database).microseconds()
-        message = order(
-            {**said, "reason": failure.why}, endpoint="projections", name="projections", received_at=now, kind="trigger"
-        )
-        journal = Journal(self._database)
-        try:
-            journal.append([message])
-        finally:
-            journal.close()
+        report(self._database, {**said, "reason": failure.why}, name="projections", received_at=now)
 
     def close(self) -> None:
         """Ends the rebuild that is under way: the next one begins it anew."""

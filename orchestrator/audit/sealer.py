@@ -32,7 +32,8 @@ REPEAT: Final = 600.0
 class Sealer:
     """It signs nothing that does not continue what it signed before: whoever wrote the chain anew gets no signature.
 
-    `clock` tells the real time, `monotonic` seconds that only pass. `lease` None is for tests.
+    `told` hears why it does not sign, and None once it does again. `clock` tells the real time, `monotonic` seconds
+    that only pass. `lease` None is for tests.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Sealer:
         key: Callable[[], SigningKey],
         *,
         lease: Lease | None = None,
+        told: Callable[[str | None], None] = lambda why: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -50,6 +52,7 @@ class Sealer:
         self._make_key = key
         self._key: SigningKey | None = None
         self._lease = lease
+        self._told = told
         self._clock = clock
         self._monotonic = monotonic
         self._looked_at: float | None = None
@@ -109,7 +112,10 @@ class Sealer:
             if continued is None:
                 return False
             checkpoint = continued
-        elif last is not None and last.batch == found.batch:
+        if self._complained_at is not None:
+            self._complained_at = None
+            self._told(None)
+        if last is not None and last.batch == found.batch and last.digest == known:
             self._note(found.batch)
             return False
         checkpoint = checkpoint.signed(self._key)
@@ -137,12 +143,15 @@ class Sealer:
             return checkpoint
         now = self._monotonic()
         if self._complained_at is None or now - self._complained_at > REPEAT:
+            is_new = self._complained_at is None
             self._complained_at = now
-            logger.error(
-                "no checkpoint is made: the log does not continue what was signed last, in %s. Run orchestrator audit "
-                "verify, which tells what was changed",
-                self._outside.folder,
+            said = (
+                "no checkpoint is made: the log does not continue what was signed last, in "
+                f"{self._outside.folder}. Run orchestrator audit verify, which tells what was changed"
             )
+            logger.error("%s", said)
+            if is_new:
+                self._told(said)
         self._note(checkpoint.batch)
         return None
 

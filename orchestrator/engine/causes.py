@@ -21,6 +21,8 @@ CAUSES: Final[Mapping[str, tuple[str, ...]]] = {
     "conflict": (),
     "policies_refused": (),
     "contract": (),
+    "outage": (),
+    "audit": (),
     "projection": (),
 }
 """By kind of alert, what it must share with another one to have the same cause. Where a kind is not named, that is the

@@ -1,4 +1,4 @@
-"""Orders of people, as messages: they are journalled like everything else that happens."""
+"""Orders as messages: they are journalled like everything else that happens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.journal.journal import COMMAND, Message, ours
+from orchestrator.database import Database
+from orchestrator.journal.journal import COMMAND, Journal, Message, ours
 
 
 def order(
@@ -26,3 +27,13 @@ def order(
     return ours(
         COMMAND, msgspec.json.encode(command), endpoint=endpoint, actor=actor, received_at=received_at, once=once
     )
+
+
+def report(database: Database, command: Mapping[str, Any], *, name: str, received_at: int) -> None:
+    """Journals what a part of the program noticed by itself: people hear of it from the engine, as of all else. Returns
+    when it is on disk."""
+    journal = Journal(database)
+    try:
+        journal.append([order(command, endpoint=name, name=name, received_at=received_at, kind="trigger")])
+    finally:
+        journal.close()

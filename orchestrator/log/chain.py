@@ -289,7 +289,12 @@ def message_item(applied_seq: int, message: Any, mark: Became) -> tuple[Any, ...
         headers,
         actor,
         received_at,
-        *outcome_of(mark),
+        # As `outcome_of` has it, without making one for every message there is.
+        mark.status,
+        mark.reason,
+        mark.first_position,
+        mark.events,
+        int(mark.claims),
     )
 
 

@@ -354,7 +354,9 @@ ALERTS: Final = (
     "unmet",
     "silence",
     "contract",
+    "outage",
     "projection",
+    "audit",
 )
 """Everything that people are told of."""
 

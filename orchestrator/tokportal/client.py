@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from orchestrator.domain.times import iso
 from orchestrator.secrets import Secret
 from orchestrator.tokportal.budget import Budget
 from orchestrator.tokportal.operations import Cost, operation
-from orchestrator.tokportal.reads import Answer, Kind, Page, Row, text_of
+from orchestrator.tokportal.reads import Answer, Kind, Page, Row, Standing, text_of
 from orchestrator.tokportal.transport import AnswerLost, Call, NotSent, Transport, calling
 
 logger = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ class Client:
         self._speed = speed
         self._sleep = sleep
         self._outage = 0
+        self._standing = Standing()
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -151,11 +153,13 @@ class Client:
                             if call.remaining is not None:
                                 self._budget.correct(call.remaining)
         except NotSent as error:
-            raise Unreachable(f"TokPortal cannot be reached: {error}", after=self._outage_wait()) from None
+            self._note_trouble(asked_at, said := f"TokPortal cannot be reached: {error}")
+            raise Unreachable(said, after=self._outage_wait()) from None
         except AnswerLost as error:
+            self._note_trouble(asked_at, said := f"TokPortal did not answer: {error}")
             if known.writes and not dry_run:
                 raise
-            raise TryAgain(f"TokPortal did not answer: {error}", after=self._trouble_wait()) from None
+            raise TryAgain(said, after=self._trouble_wait()) from None
         except TokPortalApiError as error:
             raise self._meaning(error, call, asked_at, writes=known.writes and not dry_run) from None
         self._end_outage()
@@ -199,12 +203,16 @@ class Client:
             return self._limited(code, call, details)
         if status == 401:
             logger.error("TokPortal does not accept the key: %s", code, extra={"request_id": call.answered_id})
-            return KeyRefused(code)
+            refusal = KeyRefused(code)
+            self._note_trouble(asked_at, str(refusal))
+            return refusal
         if status == TOO_EARLY:
             return TryAgain(f"TokPortal asks for another try ({code})")
         is_in_flight = writes and status in (409, 422) and code.upper().startswith("IDEMPOTENCY")
         if status == 408 or status >= 500 or status < 400 or is_in_flight:
             said = f"TokPortal answered {status} ({code}): {message}"
+            if not is_in_flight:
+                self._note_trouble(asked_at, said)
             return AnswerLost(said) if writes else TryAgain(said, after=_seconds(call, details) or self._trouble_wait())
         self._end_outage()
         return Refused(code, message, status, _short(details), asked_at)
@@ -237,6 +245,19 @@ class Client:
     def _end_outage(self) -> None:
         with self._lock:
             self._outage = 0
+            self._standing = Standing(has_answered=True)
+
+    def _note_trouble(self, asked_at: datetime, why: str) -> None:
+        with self._lock:
+            since = self._standing.failing_since or asked_at
+            self._standing = replace(self._standing, failing_since=since, why=why)
+
+    def standing(self) -> Standing:
+        known = self._standing
+        if known.failing_since is None:
+            return known
+        lasted = (self._clock.now() - known.failing_since).total_seconds() / self._speed
+        return replace(known, seconds=lasted)
 
     def price(self, name: str, kind: Kind, path: Path | None, body: Row | None) -> int:
         """What a call would cost, in credits, by a dry run: TokPortal checks and prices it, and does nothing.

@@ -35,10 +35,26 @@ class Page:
     total: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How TokPortal has been answering. `failing_since`: when the first request was sent of those that came to nothing
+    since the last good answer; None while it answers. `seconds`: real ones since then. `why`: of the last of them.
+    `has_answered`: whether there was any good answer yet."""
+
+    has_answered: bool = False
+    failing_since: datetime | None = None
+    seconds: float = 0.0
+    why: str = ""
+
+
 class Reads(Protocol):
     """Every method raises `TryAgain` where TokPortal or the quota does not allow an answer now (`after` says how long
     that will last, in seconds of the world), and `Refused` for any other answer with an error. Each costs one request;
     a list that is asked for page by page costs one a page."""
+
+    def standing(self) -> Standing:
+        """By the requests of everybody who shares this; costs none."""
+        ...
 
     def bundles(self, kind: Kind, page: int = 1, **filters: Any) -> Page:
         """`GET /bundles`. Filters by TokPortal's names: status, bundle_type, platform, external_ref, account_status."""

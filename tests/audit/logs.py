@@ -88,6 +88,10 @@ class Log:
         with self.database.write() as connection:
             assert connection.execute(sa.text(statement), values).rowcount
 
+    def rows(self, statement: str) -> list[Any]:
+        with self.database.read() as connection:
+            return list(connection.execute(sa.text(statement)).all())
+
     def value(self, statement: str, **values: Any) -> Any:
         with self.database.read() as connection:
             return connection.execute(sa.text(statement), values).scalar_one()

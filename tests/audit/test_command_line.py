@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.audit import build
+from orchestrator.clock import RealClock
 from orchestrator.settings import Settings
 from tests.audit.logs import Log
 
@@ -44,7 +45,7 @@ def run(log: Log, migrated_url: str, tmp_path: Path) -> Run:
 
     log.execute("DELETE FROM checkpoints")  # Those of another key.
     settings = Settings.load({"ORCHESTRATOR_DATABASE_URL": migrated_url, "ORCHESTRATOR_AUDIT_KEY": CANARY}, tmp_path)
-    build(settings, log.database).step()
+    build(settings, log.database, RealClock()).step()
     return run
 
 

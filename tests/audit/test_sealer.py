@@ -11,6 +11,7 @@ import pytest
 from orchestrator.audit import build
 from orchestrator.audit.checkpoints import Outside
 from orchestrator.audit.keys import KeyFileError, PublicKey, known_public_key, signing_key
+from orchestrator.clock import RealClock
 from orchestrator.database import Database, Lease, LeaseLostError
 from orchestrator.restored import Restored, mark
 from orchestrator.settings import Settings, SettingsError
@@ -106,6 +107,23 @@ def test_nothing_is_signed_that_does_not_continue_what_was(log: Log, caplog: pyt
     log.take([article(9002, "bundle.ready", "b1")])
     log.seal()
     assert "no checkpoint is made" in caplog.text
+
+
+def test_people_are_told_once_that_the_log_was_changed_and_when_it_is_whole_again(tmp_path: Path, log: Log) -> None:
+    digest = log.value("SELECT digest FROM chain ORDER BY batch DESC LIMIT 1")
+    last = log.value("SELECT max(batch) FROM chain")
+    sealer = build(settings(tmp_path), log.database, RealClock())
+    assert sealer.step() == 1
+    for now in (bytes(32), digest):
+        log.execute("UPDATE chain SET digest = :now WHERE batch = :last", now=now, last=last)
+        for _ in range(2):
+            sealer.forget()
+            sealer.step()
+    said = log.rows("SELECT body, actor FROM journal WHERE endpoint = 'audit' ORDER BY seq")
+    broken, mended = (json.loads(bytes(body)) for body, _ in said)
+    assert broken["command"] == "audit.broken" and "does not continue what was signed last" in broken["reason"]
+    assert mended == {"command": "audit.mended", "reason": None}
+    assert {actor for _, actor in said} == {'{"kind":"trigger","name":"audit"}'}
 
 
 def test_a_new_database_in_the_place_of_another_begins_anew_and_is_told_of(
@@ -232,7 +250,7 @@ def test_a_file_that_holds_no_key_is_named(tmp_path: Path) -> None:
 def test_the_key_is_never_logged(tmp_path: Path, log: Log, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     given = settings(tmp_path)
-    sealer = build(given, log.database)
+    sealer = build(given, log.database, RealClock())
     assert sealer.step() == 1
     sealer.forget()
     log.execute("UPDATE chain SET digest = :none WHERE batch > 0", none=bytes(32))

@@ -477,6 +477,28 @@ def test_a_change_of_the_contract_is_alerted_once(make: Make) -> None:
     assert [alert.get("resolves", False) for alert in told(stage, "contract")] == [False, True]
 
 
+def test_an_outage_is_alerted_once_and_ends(make: Make) -> None:
+    stage = make()
+    outage = {"since": "2026-11-23T11:00:00.000000Z", "why": "TokPortal does not accept the key (AUTH_REVOKED_KEY)"}
+    for _ in range(2):
+        found(stage, "TokPortal", outage=outage)
+        stage.now += timedelta(minutes=1)
+    (alert,) = told(stage, "outage")
+    assert outage["since"] in alert["text"] and "AUTH_REVOKED_KEY" in alert["text"]
+    found(stage, "TokPortal", outage=None)
+    assert [alert.get("resolves", False) for alert in told(stage, "outage")] == [False, True]
+
+
+def test_what_the_audit_noticed_is_alerted(make: Make) -> None:
+    stage = make()
+    stage.order({"command": "audit.broken", "reason": "the log does not continue"})
+    stage.order({"command": "audit.mended", "reason": None})
+    first, second = told(stage, "audit")
+    assert first["text"] == "the log does not continue"
+    assert second["resolves"]
+    assert stage.order({"command": "audit.smiles", "reason": None})[1] == "nobody knows the command 'audit.smiles'"
+
+
 def test_credits_that_expire_soon_are_alerted_once_a_day(make: Make) -> None:
     stage = make()
     for _ in range(2):

@@ -17,7 +17,7 @@ from orchestrator.domain.times import iso
 from orchestrator.journal.journal import FOUND
 from orchestrator.reconcile import Reconciler
 from orchestrator.tokportal.client import Refused
-from orchestrator.tokportal.reads import Answer, Kind, Page, Row
+from orchestrator.tokportal.reads import Answer, Kind, Page, Row, Standing
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PER_PAGE = 2
@@ -50,6 +50,7 @@ class FakeReads:
         self.of_deliveries: dict[str, list[Row]] = {}
         self.of_events: list[Row] = []
         self.balance: Row = {"total_credits": 100, "expiring_within_7_days": 0}
+        self.stands = Standing()
         self.asked: list[tuple[Any, ...]] = []
         self.keys: list[str] = []
         self.shut: dict[str, TryAgain | Refused] = {}
@@ -68,6 +69,9 @@ class FakeReads:
     def _page(self, rows: list[Row], asked_at: datetime, number: int = 1) -> Page:
         part = rows[(number - 1) * PER_PAGE : number * PER_PAGE]
         return Page(tuple(dict(row) for row in part), asked_at, number, number * PER_PAGE >= len(rows), len(rows))
+
+    def standing(self) -> Standing:
+        return self.stands
 
     def bundles(self, kind: Kind, page: int = 1, **filters: Any) -> Page:
         return self._page(self.of_bundles, self._ask(kind, "bundles", page), page)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from orchestrator.commands.executor import TryAgain
@@ -12,7 +13,7 @@ from orchestrator.settings import Settings
 from orchestrator.tokportal import Gateway, connect
 from orchestrator.tokportal.budget import CAPACITY, Budget
 from orchestrator.tokportal.client import COOLDOWN_WAIT, Refused, derived_key
-from orchestrator.tokportal.reads import Page
+from orchestrator.tokportal.reads import Page, Standing
 from orchestrator.tokportal.transport import AnswerLost
 from tests.tokportal.fake import NOW, Asked, Fake, listed, no, slot
 
@@ -84,6 +85,44 @@ def test_the_same_request_has_the_same_key() -> None:
     assert known == derived_key("cmd_1", "x", {"id": "b"}, {"a": [1, 2], "b": 1})
     others = [("cmd_2", "x", {"id": "b"}, body), ("cmd_1", "y", {"id": "b"}, body), ("cmd_1", "x", {"id": "c"}, body)]
     assert known not in {derived_key(*other) for other in [*others, ("cmd_1", "x", {"id": "b"}, {"b": 1})]}
+
+
+# How it stands.
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [httpx2.ConnectError("refused"), httpx2.ReadTimeout("slow"), no(503, "UNAVAILABLE"), no(401, "AUTH_REVOKED_KEY")],
+)
+def test_what_comes_to_nothing_is_trouble_until_the_next_good_answer(trouble: Any) -> None:
+    fake = Fake({ME: [trouble, trouble, {"data": {}}]})
+    client = fake.client(speed=10)
+    assert client.standing() == Standing()
+    for _ in range(2):
+        with pytest.raises(TryAgain):
+            client.me("ordinary")
+        fake.clock.pass_(600)
+    known = client.standing()
+    assert (known.failing_since, known.seconds, known.has_answered) == (NOW, 120.0, False)
+    assert "TokPortal" in known.why
+    client.me("ordinary")
+    assert client.standing() == Standing(has_answered=True)
+
+
+@pytest.mark.parametrize("refusal", [no(404, "NOT_FOUND"), no(422, "INVALID")])
+def test_a_refusal_is_an_answer(refusal: Any) -> None:
+    client = Fake({ME: refusal}).client()
+    with pytest.raises(Refused):
+        client.me("ordinary")
+    assert client.standing() == Standing(has_answered=True)
+
+
+@pytest.mark.parametrize("limit", [no(429, "RATE_LIMIT_EXCEEDED"), no(425, "TOO_EARLY")])
+def test_to_be_asked_to_wait_is_no_trouble(limit: Any) -> None:
+    client = Fake({ME: limit}).client()
+    with pytest.raises(TryAgain):
+        client.me("ordinary")
+    assert client.standing().failing_since is None
 
 
 # Dry runs.

@@ -71,7 +71,7 @@ class Found:
 
 
 def take(turn: Turn, body: Mapping[str, Any]) -> None:
-    """Takes in what was read: `source`, `asked_at`, `facts`, and perhaps `slots`, `contract`, `credits`."""
+    """Takes in what was read: `source`, `asked_at`, `facts`, and perhaps `slots`, `contract`, `credits`, `outage`."""
     asked_at = min(datetime.fromisoformat(body["asked_at"]), turn.now)
     quiet = bool(body.get("discovery"))
     facts = [_read(turn, body["source"], fact, asked_at) for fact in body.get("facts", ())]
@@ -94,6 +94,8 @@ def take(turn: Turn, body: Mapping[str, Any]) -> None:
         _compare_contract(turn, body["contract"])
     if "credits" in body:
         _look_at_credits(turn, body["credits"])
+    if "outage" in body:
+        _tell_of_outage(turn, body["outage"])
 
 
 def _read(turn: Turn, source: str, fact: Mapping[str, Any], asked_at: datetime) -> Found:
@@ -134,6 +136,15 @@ def _compare_contract(turn: Turn, contract: Mapping[str, Sequence[str]]) -> None
         turn.alert("contract", f"TokPortal's webhooks have changed: {'; '.join(said)}", once=once)
     else:
         turn.resolve("contract", "", "TokPortal's webhooks are those that this program knows")
+
+
+def _tell_of_outage(turn: Turn, outage: Mapping[str, str] | None) -> None:
+    """That TokPortal has not answered for a while; None where it does again."""
+    if outage is None:
+        turn.resolve("outage", "", "TokPortal answers again")
+        return
+    text = f"since {outage['since']} no request to TokPortal was answered, and commands wait: {outage['why']}"
+    turn.alert("outage", text, once=f"outage:{outage['since']}")
 
 
 def _look_at_credits(turn: Turn, credits: Mapping[str, int | None]) -> None:

@@ -68,6 +68,8 @@ def carry_out(turn: Turn, order: dict[str, Any]) -> str | None:
         refusal = outcomes.settle(turn, what, order["command_id"], reason)
     elif subject == "projection":
         refusal = _projection(turn, what, order, reason)
+    elif subject == "audit":
+        refusal = _audit(turn, what, order, reason)
     elif subject == "policies":
         refusal = house.apply_policies(turn, order["text"])
     elif subject == "mode":
@@ -97,6 +99,17 @@ def _projection(turn: Turn, what: str, order: dict[str, Any], reason: str | None
         turn.alert("projection", text, cause=[name], subject=name)
     elif what == "going_on":
         turn.resolve("projection", name, f"the read model {name} goes on")
+    else:
+        return f"nobody knows the command {order['command']!r}"
+    return None
+
+
+def _audit(turn: Turn, what: str, order: dict[str, Any], reason: str | None) -> str | None:
+    """What the audit noticed by itself."""
+    if what == "broken":
+        turn.alert("audit", str(reason))
+    elif what == "mended":
+        turn.resolve("audit", "", "the log continues what was signed last")
     else:
         return f"nobody knows the command {order['command']!r}"
     return None
