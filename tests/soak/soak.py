@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from orchestrator.clock import Scale
 from orchestrator.database import Database
@@ -75,6 +77,8 @@ class Soak:
         self._began = BEGIN
         self._ended = 0.0
         self._given_up = 0
+        self._answers: list[tuple[str, dict[str, Any]]] = []
+        """Pages of lists, each with the path at which it was answered."""
         self._problems: list[str] = []
 
     def run(self) -> Report:
@@ -86,6 +90,7 @@ class Soak:
             self._storm()
             self._quiet()
             problems = self._reckoning()
+            problems += self._past()
             truth = rig.truth()
             summary = self._summary(truth, time.monotonic() - began)
             rig.service.stop()
@@ -129,6 +134,7 @@ class Soak:
             self._kills += 1
             time.sleep(rng.choice([0, 0, 0.5, 2]) * rng.random())
             rig.start()
+            self._remember()
             self._say(f"day {self._day():.1f}, {self._kills} kills; videos {rig.counts()}")
         self._ended = self._day()
 
@@ -167,28 +173,44 @@ class Soak:
             self._say(f"day {self._day():.1f}, quiet; videos {rig.counts()}")
             time.sleep(max(0.5, 43_200 / plan.speed))
 
+    def _remember(self) -> None:
+        """Some pages as they are answered now, to be asked for again when they are the past."""
+        state = self._rng.choice(["posted", "failed", "waiting", "uploading"])
+        for path in ("/api/bundles?limit=100", "/api/videos?limit=100", f"/api/videos?limit=100&state={state}"):
+            self._answers.append((path, self._rig.service.api(path)))
+
     # What came of it.
+
+    def _past(self) -> list[str]:
+        """Invariant 8: what was answered at a position is what is answered as of it."""
+        problems = []
+        for path, answer in self._answers:
+            again = self._rig.service.api(f"{path}&as_of={answer['position']}")
+            if again["items"] != answer["items"]:
+                before, now = next((a, b) for a, b in zip_longest(answer["items"], again["items"]) if a != b)
+                problems.append(f"{path} as of {answer['position']} has {now}, and was answered with {before}")
+        return problems
 
     def _reckoning(self) -> list[str]:
         """Truth and service side by side. The sandbox stands still meanwhile, and goes on between two comparisons."""
         rig = self._rig
         problems: list[str] = []
         for number in range(RECKONINGS):
+            # What is under way can only be settled with the sandbox, and nothing more is let go.
+            self._give("service", None, "pause")
+            is_settled = self._comes_to_rest()
             rig.stop_sandbox()
-            if not self._comes_to_rest():
-                # What was let go while the sandbox stopped can only be settled with it.
+            if is_settled and self._comes_to_rest():
+                told = rig.told()
+                problems = check(rig.truth(), told)
+                if not problems:
+                    break
+                self._say(f"{len(problems)} differences in comparison {number + 1}, such as: {problems[0]}")
+            else:
                 problems = ["commands are still under way"]
-                rig.start_sandbox()
-                time.sleep(max(3.0, 86_400 / self._plan.speed))
-                continue
-            told = rig.told()
-            truth = rig.truth()
-            problems = check(truth, told)
-            if not problems:
-                break
-            self._say(f"{len(problems)} differences in comparison {number + 1}, such as: {problems[0]}")
             rig.start_sandbox()
-            self._people.tidy(told)
+            self._give("service", None, "resume")
+            self._people.tidy(rig.told())
             time.sleep(max(3.0, 86_400 / self._plan.speed))
         rig.stop_sandbox()
         return problems
