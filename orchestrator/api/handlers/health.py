@@ -139,7 +139,8 @@ def _revision(connection: sa.Connection) -> str | None:
 def _work(database: Database, connection: sa.Connection) -> Work:
     now = database.now(connection)
     ticks = connection.execute(sa.select(leases.c.name, leases.c.ticked_at).where(leases.c.name.in_(LEASES)))
-    oldest = sa.select(journal.c.received_at).join(inbox, inbox.c.seq == journal.c.seq).order_by(inbox.c.seq).limit(1)
+    first = sa.select(sa.func.min(inbox.c.seq)).scalar_subquery()
+    oldest = sa.select(journal.c.received_at).where(journal.c.seq == first)
     return Work(
         silent={row.name: now - row.ticked_at for row in ticks},
         oldest_received_at=connection.execute(oldest).scalar(),
