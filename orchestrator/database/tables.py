@@ -42,11 +42,11 @@ def unpack_message_id(value: bytes) -> str:
     return "msg_" + bytes(value).hex()
 
 
-SETBACKS = (
-    "topic IN ('AttemptCancelled', 'BundleBanned', 'FactsAdopted', 'PostFailed', 'VideoAbandoned', 'VideoCancelled', "
-    "'WarmingFailed')"
+OUTCOMES = (
+    "topic IN ('AttemptCancelled', 'BundleBanned', 'FactsAdopted', 'FactsReleased', 'PostFailed', 'VideoAbandoned', "
+    "'VideoCancelled', 'VideoPosted', 'WarmingFailed')"
 )
-"""The events without which nothing fails or ends before its time. They are few, and often asked for."""
+"""The events without which no video is posted, and nothing fails or ends before its time. They are a few of all."""
 
 events = sa.Table(
     "events",
@@ -65,16 +65,16 @@ events = sa.Table(
         sqlite_where=sa.text("originator_version = 1"),
     ),
     sa.Index(
-        "events_setbacks",
+        "events_outcomes",
         "topic",
         "notification_id",
         "originator_id",
-        postgresql_where=sa.text(SETBACKS),
-        sqlite_where=sa.text(SETBACKS),
+        postgresql_where=sa.text(OUTCOMES),
+        sqlite_where=sa.text(OUTCOMES),
     ),
 )
 """The log: every domain event at its position, 1, 2, 3, … without a gap. `events_born` finds what there was at a
-position, name by name; `events_setbacks` whose it was that something went wrong with until then."""
+position, name by name; `events_outcomes` what had come to which end until then."""
 
 journal = sa.Table(
     "journal",

@@ -21,7 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--accounts", type=int, default=300)
     parser.add_argument("--countries", type=int, default=12, help="at most 16")
-    parser.add_argument("--videos", type=int, default=3_000, help="about so many")
+    parser.add_argument("--videos", type=int, default=3_000, help="at least")
     parser.add_argument("--weeks", type=float, default=6)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--speed", type=float, default=2_000, help="seconds of the world in one (default 2,000)")

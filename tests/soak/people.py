@@ -19,7 +19,7 @@ country and platform). What the service refuses is refused."""
 def campaigns_of(
     name: str, accounts: int, countries: int, videos: int, parts: int, starts: date, ends: date
 ) -> list[str]:
-    """Two campaigns that want about that part of the videos: most of them on one account of each market, the others
+    """Two campaigns that want at least that part of the videos: most of them on one account of each market, the others
     everywhere."""
     markets = [
         (code, platform)
@@ -28,7 +28,8 @@ def campaigns_of(
         if number == 0 or accounts > 3 * countries
     ]
     everywhere = max(1, videos // parts // 3 // accounts)
-    once = max(1, (videos // parts - everywhere * accounts) // len(markets))
+    # Towards the end a third of the accounts may be gone, and what is wanted of them with them.
+    once = max(1, -(-(videos // parts - everywhere * accounts * 2 // 3) // len(markets)))
     return [
         _campaign(f"{name}-once", once, markets, starts, ends, "spread: one_account\n"),
         _campaign(f"{name}-everywhere", everywhere, markets, starts, ends, "spread: every_account\n"),

@@ -16,8 +16,8 @@ from orchestrator.database.tables import videos
 Names = Callable[[str, int], list[str]]
 """Those of which something was known that come after a name, so many at most."""
 
-BUNDLE_SETBACKS: Final[Mapping[str, tuple[str, ...]]] = {"banned": ("BundleBanned",), "failed": ("WarmingFailed",)}
-VIDEO_SETBACKS: Final[Mapping[str, tuple[str, ...]]] = {
+BUNDLES_AFTER: Final[Mapping[str, tuple[str, ...]]] = {"banned": ("BundleBanned",), "failed": ("WarmingFailed",)}
+VIDEOS_AFTER: Final[Mapping[str, tuple[str, ...]]] = {
     "failed": ("PostFailed", "FactsAdopted"),
     "abandoned": ("VideoAbandoned",),
     "cancelled": ("VideoCancelled", "AttemptCancelled"),
@@ -28,7 +28,7 @@ PLACE: Final = ("country", "platform")
 
 def bundles_for(past: Past, wanted: Mapping[str, Any]) -> Names:
     """`wanted`: the values of columns."""
-    if (topics := BUNDLE_SETBACKS.get(wanted.get("state", ""))) is not None:
+    if (topics := BUNDLES_AFTER.get(str(wanted.get("state", "")))) is not None:
         return _of(past.bundles_told(topics))
     place = {name: wanted[name] for name in PLACE if name in wanted}
     return partial(past.bundles_at, place) if place else partial(past.names, "bundle")
@@ -40,11 +40,15 @@ def videos_for(past: Past, wanted: Mapping[str, Any]) -> Names:
         return _of(past.videos_of([wanted["bundle_id"]]))
     if "campaign_id" in wanted:
         return _of(past.videos_by(videos.c.campaign_id, wanted["campaign_id"]))
-    topics = VIDEO_SETBACKS["failed"] if "error_code" in wanted else VIDEO_SETBACKS.get(wanted.get("state", ""))
-    if topics is not None:
-        return _of(past.videos_told(topics))
+    state = str(wanted.get("state", ""))
+    if state in VIDEOS_AFTER:
+        return _of(past.open_videos_told(VIDEOS_AFTER[state]))
+    if "error_code" in wanted:
+        return _of(past.videos_told(VIDEOS_AFTER["failed"]))
     if "ref" in wanted:
         return _of(past.videos_by(videos.c.ref, wanted["ref"]))
+    if state not in ("", "posted"):
+        return past.open_videos
     place = {name: wanted[name] for name in PLACE if name in wanted}
     return partial(past.videos_at, place) if place else partial(past.names, "video")
 

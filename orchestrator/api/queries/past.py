@@ -14,9 +14,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from orchestrator.api.queries.page import read_position
-from orchestrator.database.tables import SETBACKS, accounts, bundle_accounts, bundle_videos, bundles, events, videos
+from orchestrator.database.tables import OUTCOMES, accounts, bundle_accounts, bundle_videos, bundles, events, videos
 from orchestrator.domain.bundle import Account, Bundle
-from orchestrator.domain.facts import Note
+from orchestrator.domain.decisions import FactsReleased
+from orchestrator.domain.facts import Note, VideoPosted
 from orchestrator.domain.video import Video
 from orchestrator.log import Stored, note, policies_text
 from orchestrator.policies.schema import Policies, parse
@@ -67,15 +68,18 @@ class Past:
     def names(self, kind: str, after: str, limit: int) -> list[str]:
         """The first `limit` bundles, or videos, by their names, of which anything was heard; those that come after
         `after`."""
-        key = KEYS[kind]
+        return self._born(kind, after, limit)
+
+    def _born(self, kind: str, after: str, limit: int, *conditions: sa.ColumnElement[bool]) -> list[str]:
         query = (
             sa.select(events.c.originator_id)
             .where(
                 # The index is that of births: it is found only where this is written out.
                 sa.literal_column("events.originator_version = 1"),
-                events.c.originator_id > key(after),
+                events.c.originator_id > KEYS[kind](after),
                 events.c.originator_id < f"{kind};",
                 events.c.notification_id <= self.position,
+                *conditions,
             )
             .order_by(events.c.originator_id)
             .limit(limit)
@@ -106,12 +110,12 @@ class Past:
     def videos_at(self, place: Mapping[str, str], after: str, limit: int) -> list[str]:
         """As `names`, without videos that can never have been at this place."""
         home = bundle_videos.join(bundles, bundles.c.bundle_id == bundle_videos.c.bundle_id)
-        homes = sa.select(1).select_from(home).where(bundle_videos.c.video_id == videos.c.video_id, *_ever_at(place))
+        strangers = sa.select(bundle_videos.c.video_id).select_from(home).where(*_ever_at(place))
         # Where a campaign wanted it; any other was where one of its bundles was.
         wanted = sa.and_(*(videos.c[name] == value for name, value in place.items()))
         is_stranger = sa.or_(*(videos.c[name].is_(None) for name in place))
         query = sa.select(videos.c.video_id).where(
-            videos.c.video_id > after, sa.or_(wanted, sa.and_(is_stranger, homes.exists()))
+            videos.c.video_id > after, sa.or_(wanted, sa.and_(is_stranger, videos.c.video_id.in_(strangers)))
         )
         found = self._connection.execute(query.order_by(videos.c.video_id).limit(limit)).scalars()
         late = self._videos_not_followed()
@@ -120,7 +124,7 @@ class Past:
         return sorted({*found, *(name for name in late if name > after)})[:limit]
 
     def bundles_told(self, topics: Sequence[str]) -> set[str]:
-        """The bundles that one of these setbacks was told of until then, under any of their names; others that they
+        """The bundles that one of these outcomes was told of until then, under any of their names; others that they
         ever shared an account with may be among them."""
         told = self._told(topics)
         found = {name for kind, name in told if kind == "bundle"}
@@ -130,18 +134,37 @@ class Past:
         return found.union(*self._bundles_of(accounts).values())
 
     def videos_told(self, topics: Sequence[str]) -> set[str]:
-        """The videos that one of these setbacks was told of until then."""
+        """The videos that one of these outcomes was told of until then."""
         return {name for kind, name in self._told(topics) if kind == "video"}
 
+    def open_videos_told(self, topics: Sequence[str]) -> set[str]:
+        """The videos that one of these outcomes was told of until then, and that were not posted."""
+        query = self._told_of(topics).where(events.c.originator_id.not_in(self._posted()))
+        parted = (key.partition(":") for key in self._connection.execute(query).scalars())
+        return {name for kind, _, name in parted if kind == "video"}
+
+    def open_videos(self, after: str, limit: int) -> list[str]:
+        """As `names`, of the videos that were not posted."""
+        return self._born("video", after, limit, events.c.originator_id.not_in(self._posted()))
+
+    def _posted(self) -> sa.Select[Any]:
+        """The keys of videos that were posted, whatever else was told of them: but for a few, which it may turn out to
+        have been another video's news."""
+        released = self._told_of([FactsReleased.TOPIC])
+        return self._told_of([VideoPosted.TOPIC]).where(events.c.originator_id.not_in(released))
+
     def _told(self, topics: Sequence[str]) -> set[tuple[str, str]]:
-        query = sa.select(events.c.originator_id).where(
-            # The index is that of setbacks: it is found only where this is written out.
-            sa.literal_column(SETBACKS),
+        parted = (key.partition(":") for key in self._connection.execute(self._told_of(topics)).scalars())
+        return {(kind, name) for kind, _, name in parted}
+
+    def _told_of(self, topics: Sequence[str]) -> sa.Select[Any]:
+        """The keys of whatever one of these outcomes was told of until then."""
+        return sa.select(events.c.originator_id).where(
+            # The index is that of outcomes: it is found only where this is written out.
+            sa.literal_column(OUTCOMES),
             events.c.topic.in_(topics),
             events.c.notification_id <= self.position,
         )
-        parted = (key.partition(":") for key in self._connection.execute(query).scalars())
-        return {(kind, name) for kind, _, name in parted}
 
     def _bundles_of(self, accounts: Iterable[str]) -> dict[str, set[str]]:
         """By account, the bundles that ever named it; later ones may be among them."""
