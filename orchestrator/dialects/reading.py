@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from orchestrator.domain.countries import PLATFORMS, country_code
 from orchestrator.domain.facts import Fact
@@ -23,8 +24,7 @@ class Unrecognised(Exception):
     """Nobody knows this event type."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """One message in our terms. Without `kind` it is only recorded in the journal (a test message, say).
 
     A fact about a video names `video_id` and `bundle_id`; one about a bundle `bundle_id`, or only the account.
@@ -37,7 +37,7 @@ class Reading:
     account: str | None = None
     country: str | None = None
     platform: str | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = {}
 
 
 def is_identifier(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import count
 from typing import Any
 
@@ -17,6 +17,7 @@ for _topic, _kind in {**KINDS, **OURS}.items():
 
 
 _moments = count()
+_known_fields: dict[type[Any], dict[str, None]] = {}
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,36 @@ class Remembering(BaseAggregate[str]):
         self.steps.append(step)
 
     def record(self, kind: type[Any], **values: Any) -> None:
-        """Appends one event of `kind`; `values` are its fields, `timestamp` and `message_id` among them."""
-        self.trigger_event(kind, **values)
+        """Appends one event of `kind`; `values` are its fields, `timestamp` and `message_id` among them.
+
+        What the library's `trigger_event` does, without setting the fields of a frozen event one by one.
+        """
+        names = _fields(kind)
+        if values.keys() != names.keys():
+            raise TypeError(f"{kind.__name__} has the fields {', '.join(names)}, not {', '.join(values)}")
+        event = object.__new__(kind)
+        # In the order of their definition: equal events are to be equal bytes.
+        event.__dict__.update({name: values[name] for name in names})
+        event.__dict__.update(originator_id=self.id, originator_version=self.version + 1)
+        event.mutate(self)
+        self.pending_events.append(event)
         self._recorded.append(next(_moments))
 
     def collect(self) -> list[tuple[int, Any]]:
         """The events that were not collected yet, each with a number that tells which of any two aggregates' events
         came first."""
-        events = list(self.collect_events())
+        events = self.pending_events[:]
         numbered = list(zip(self._recorded[len(self._recorded) - len(events) :], events, strict=True))
+        self.pending_events.clear()
         self._recorded.clear()
         return numbered
+
+
+def _fields(kind: type[Any]) -> dict[str, None]:
+    """The names of what an event of this kind says, besides whose it is and its version."""
+    known = _known_fields.get(kind)
+    if known is None:
+        names = (field.name for field in fields(kind))
+        known = {name: None for name in names if name not in ("originator_id", "originator_version")}
+        _known_fields[kind] = known
+    return known

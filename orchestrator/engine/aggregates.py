@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from orchestrator.domain.video import Video
 from orchestrator.log import EventLog, EventMapper
 
 KEPT = 20_000
+_moment = itemgetter(0)
 
 
 class LoadedAggregates:
@@ -102,9 +104,10 @@ class LoadedAggregates:
 
     def collect(self) -> list[Any]:
         """The new events of the message just applied, in the order in which they were recorded."""
-        collected = [numbered for aggregate in self._touched.values() for numbered in aggregate.collect()]
+        changed = [aggregate for aggregate in self._touched.values() if aggregate.pending_events]
         self._touched.clear()
-        return [event for _, event in sorted(collected, key=lambda numbered: numbered[0])]
+        collected = [numbered for aggregate in changed for numbered in aggregate.collect()]
+        return [event for _, event in sorted(collected, key=_moment)]
 
     def trim(self) -> None:
         self._absent.clear()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from orchestrator import dialects
 from orchestrator.dialects import Reading, Unreadable, Unrecognised
@@ -16,8 +17,7 @@ from orchestrator.engine.turn import Turn, instant
 from orchestrator.journal.inbox import APPLIED, QUARANTINED, TESTED, UNRECOGNISED, Taken
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True):
     """A webhook as it was understood: a reading, or the status and reason for which there is none."""
 
     message: Taken
@@ -117,6 +117,8 @@ def _tell_of_stranger(reading: Reading, turn: Turn, video: Video) -> None:
     """A video that no campaign planned: policies do not act on it, but people should know, once an hour. While
     TokPortal's answer to a handover on the same bundle is out, this may be ours under TokPortal's name: its next news
     will tell."""
+    if turn.was_told_hourly("stranger", str(reading.bundle_id)):
+        return
     live = (turn.desk.video(video_id) for video_id in turn.desk.live_on(str(reading.bundle_id)))
     if any(entry is not None and entry.with_vendor and entry.state == "planned" for entry in live):
         return

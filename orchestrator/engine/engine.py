@@ -99,7 +99,7 @@ class Engine:
         self._aggregates = LoadedAggregates(self._log, self._mapper)
         self._desk = Desk(database)
         self._policies: Policies | None = None
-        self._told: set[tuple[str, str, datetime]] = set()
+        self._told: set[tuple[str, str, int]] = set()
         self._now: datetime | None = None
         self._applied = 0
         self._first_position = 0

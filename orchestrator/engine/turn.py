@@ -30,6 +30,7 @@ from orchestrator.policies.placement import Market as Market_
 from orchestrator.policies.schema import Policies
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 TOLD = 50_000
 NAMESPACE = uuid.UUID("6f1c2a52-9f7e-5c0e-9c1c-3c1d9a6f4d10")
 
@@ -76,7 +77,7 @@ class Turn:
         policies: Policies | None,
         follow: Follow,
         set_policies: Callable[[Policies], None],
-        told: set[tuple[str, str, datetime]],
+        told: set[tuple[str, str, int]],
     ) -> None:
         self.message = message
         self.now = now
@@ -334,16 +335,21 @@ class Turn:
 
     def alert_hourly(self, kind: str, subject: str, text: str, **about: Any) -> None:
         """Tells people once in an hour of one subject."""
-        if self.policies is None:
-            return
-        hour = self.now.replace(minute=0, second=0, microsecond=0)
-        told = (kind, subject, hour)
-        if told in self._told:
+        if self.policies is None or self.was_told_hourly(kind, subject):
             return
         if len(self._told) >= TOLD:
             self._told.clear()
-        self._told.add(told)
+        self._told.add((kind, subject, self._hour))
+        hour = EPOCH + self._hour * HOUR
         self.alert(kind, text, once=f"{subject}:{hour.isoformat()}", **about)
+
+    def was_told_hourly(self, kind: str, subject: str) -> bool:
+        """Whether people were told in this hour, as far as is remembered."""
+        return (kind, subject, self._hour) in self._told
+
+    @property
+    def _hour(self) -> int:
+        return (self.now - EPOCH) // HOUR
 
     def apply_policies(self, policies: Policies) -> None:
         """Has these policies in force from here on."""

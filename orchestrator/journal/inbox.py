@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from orchestrator.database import Database
@@ -47,8 +47,7 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """What became of a message. `events` of the log, from `first_position` on, are its doing."""
 
     seq: int

@@ -116,9 +116,10 @@ class EventMapper(Mapper[str]):
         state = dict(vars(domain_event))
         originator_id = state.pop("originator_id")
         originator_version = state.pop("originator_version")
-        if (version := version_of(type(domain_event))) > 1:
-            state[VERSION] = version
-        return StoredEvent(originator_id, originator_version, get_topic(type(domain_event)), _encode(state))
+        topic = get_topic(type(domain_event))
+        if topic in EVOLVED:
+            state[VERSION] = version_of(EVOLVED[topic])
+        return StoredEvent(originator_id, originator_version, topic, _encode(state))
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEvent:
         return self.event(

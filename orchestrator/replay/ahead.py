@@ -115,7 +115,7 @@ def _said(judged: Judged) -> Said:
     return judged.status, judged.reason, tuple(getattr(reading, name) for name in MEMBERS) if reading else None
 
 
-MEMBERS = tuple(Reading.__dataclass_fields__)
+MEMBERS = tuple(Reading.__struct_fields__)
 
 
 def _plain(log: Sequence[Stored]) -> list[tuple[Any, ...]]:

@@ -43,6 +43,8 @@ class RunInbox:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._coming: deque[Entry] = deque()
+        self._claiming: set[Name] = set()
+        """The event ids that messages which are still to come were the first to have."""
         self.taken = 0
         self._statuses: dict[int, str] = {}
         self._won: dict[Name, int] = {}
@@ -50,19 +52,25 @@ class RunInbox:
 
     def take(self, connection: sa.Connection, limit: int) -> list[Taken]:
         if len(self._coming) < limit:
-            self._coming.extend(self._source.entries())
+            self._read_on()
         return [self._coming[index].message for index in range(min(limit, len(self._coming)))]
 
     @property
     def next(self) -> Entry | None:
         """The message that is to be taken next, as history has it."""
         if not self._coming:
-            self._coming.extend(self._source.entries())
+            self._read_on()
         return self._coming[0] if self._coming else None
+
+    def _read_on(self) -> None:
+        entries = self._source.entries()
+        self._coming.extend(entries)
+        self._claiming.update(_name(entry.message) for entry in entries if entry.claims)
 
     def done(self, marks: Sequence[Mark], again: Sequence[Mark]) -> list[Entry]:
         """What became of the next messages; what history says of them."""
         entries = [self._coming.popleft() for _ in marks]
+        self._claiming.difference_update(_name(entry.message) for entry in entries if entry.claims)
         self.taken = entries[-1].applied_seq if entries else self.taken
         for mark, entry in zip(marks, entries, strict=True):
             if mark.status != APPLIED:
@@ -87,7 +95,7 @@ class RunInbox:
         nobody yet."""
         wanted = set(names)
         found = {name: self._won[name] for name in wanted if name in self._won}
-        unsure = wanted - found.keys() - {_name(entry.message) for entry in self._coming if entry.claims}
+        unsure = wanted - found.keys() - self._claiming
         for event_id, dialect, seq, place in self._source.owners(connection, (name for name, _ in unsure)):
             if place <= self.taken and (event_id, dialect) not in self._lost:
                 found[event_id, dialect] = seq
