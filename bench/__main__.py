@@ -41,7 +41,7 @@ def main() -> None:
         if "hands" in parts:
             at_work(sources)
         if "history" in parts:
-            the_past(sources, options.rounds, options.messages)
+            the_past(sources, options.rounds)
         if "audit" in parts:
             audit.run(sources, options.rounds, options.messages)
         if "rebuild" in parts:
@@ -69,7 +69,7 @@ def rebuilds(sources: dict[str, Databases], rounds: int, webhooks: int) -> None:
         print(f"{f'{backend}: beside a rebuild of all':42}{beside:>12,.0f}{beside / alone:>9.0%}{said}", flush=True)
 
 
-def the_past(sources: dict[str, Databases], rounds: int, messages: int) -> None:
+def the_past(sources: dict[str, Databases], rounds: int) -> None:
     tune_collector()
     print(f"\nThe past, {long_log.EVENTS:,} events over {long_log.AGGREGATES:,} aggregates, ms by the share of the log")
     print(f"{'':42}" + "".join(f"{share:>9.0%}" for share in history.MOMENTS))
@@ -80,9 +80,9 @@ def the_past(sources: dict[str, Databases], rounds: int, messages: int) -> None:
             print(
                 f"{f'{backend}: {name}':42}" + "".join(f"{times[share]:>9.1f}" for share in history.MOMENTS), flush=True
             )
-    print(f"\nReplay of {messages:,} messages, median of {rounds} turns")
+    print(f"\nReplay of {history.REPLAYED:,} messages, median of {rounds} turns")
     for backend in BACKENDS:
-        turns = [history.again(sources[backend].new(), messages) for _ in range(rounds)]
+        turns = [history.again(sources[backend].new(), history.REPLAYED) for _ in range(rounds)]
         engine_rate = statistics.median(turn.engine for turn in turns)
         rate = statistics.median(turn.replay for turn in turns)
         memory = max(turn.memory for turn in turns)

@@ -1,9 +1,13 @@
-"""The past: how long it takes to show things as they were, and how fast a journal is run again."""
+"""The past: how long it takes to show things as they were, and how fast a journal is run again.
+
+`python -m bench.history URL` runs it again once, in a process of its own, so that its memory can be told."""
 
 from __future__ import annotations
 
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,6 +26,7 @@ from orchestrator.database import Database
 from orchestrator.domain.bundle import Bundle
 from orchestrator.log import EventLog
 from orchestrator.replay import replay
+from orchestrator.worker import tune_collector
 from projections import Follower
 
 BIG = "bdl_of_a_thousand"
@@ -29,6 +34,8 @@ NOW = datetime(2100, 1, 1, tzinfo=UTC)
 MOMENTS = (0.1, 0.5, 0.9, 1.0)
 """Shares of the log."""
 TIMES = 15
+REPLAYED = 200_000
+"""Messages: so many that what it takes to begin hardly counts."""
 
 Question = Callable[[sa.Connection, Moment], Any]
 QUESTIONS: dict[str, Question] = {
@@ -48,7 +55,8 @@ SLOW = {"videos being uploaded"}
 
 
 class Replayed(NamedTuple):
-    """Messages per second of the engine, when they came, and of the replay; megabytes that the process grew to."""
+    """Messages per second of the engine, when they came, and of the replay; megabytes that its two processes grew to,
+    together."""
 
     engine: float
     replay: float
@@ -121,13 +129,25 @@ def ask(url: str) -> dict[str, dict[float, float]]:
 
 
 def again(url: str, messages: int) -> Replayed:
-    """Takes so many messages, and runs them again."""
+    """Takes so many messages, and runs them again, in a process of its own."""
     measure.fill(url, messages)
     _, rate = measure.engine_rate(url)
+    command = [sys.executable, "-m", "bench.history", url]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    return Replayed(rate, **msgspec.json.decode(told))
+
+
+def main(url: str) -> None:
+    tune_collector()
     with closing(Database(url, connections=3)) as database:
         began = time.monotonic()
         report = replay(database)
         seconds = time.monotonic() - began
     if report.count:
-        raise RuntimeError(f"history did not repeat itself: {report.differences[0]}")
-    return Replayed(rate, report.messages / seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        raise SystemExit(f"history did not repeat itself: {report.differences[0]}")
+    memory = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) // 1024
+    sys.stdout.buffer.write(msgspec.json.encode({"replay": report.messages / seconds, "memory": memory}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
