@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Policies: what the orchestrator does by itself.", no_args_is_help=True)
 
 File = Annotated[Path | None, typer.Argument(help="By default policies.yaml in the folder of settings.")]
-UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)), ("s", timedelta(seconds=1)))
 
 
 @app.command("show")
@@ -40,14 +38,10 @@ def show_(country: Country = None, platform: Platform = None, json: Json = False
     if place[1] is not None and place[0] is None:
         raise typer.BadParameter("needs --country: a platform has policies within a country", param_hint="--platform")
     in_force = read(policies_in_force)
-    found = parse(in_force["text"] or "").given(*place)
     values = [
-        {"key": name, "value": _written(name, item.value), "from": item.where, "line": item.node.line}
-        for name, item in found.items()
+        {"key": key, "value": value, "from": where, "line": line}
+        for key, value, where, line in parse(in_force["text"] or "").provenance(*place)
     ]
-    for value in values:
-        if value["from"] == "default":
-            value["line"] = None
     known = {name: in_force[name] for name in ("sha256", "since", "position")}
     if json:
         show.write_json({"country": place[0], "platform": place[1], "values": values, **known})
@@ -62,23 +56,6 @@ def _version(in_force: Mapping[str, Any]) -> str:
         return "No policies are in force yet: these are the defaults, and nothing is decided."
     since = in_force["since"]
     return f"In force since {since['recorded_at']}, position {since['position']}: version {in_force['sha256'][:12]}."
-
-
-def _written(name: str, value: Any) -> Any:
-    """A value as the file would have it."""
-    if name == "failure.codes":
-        codes: dict[str, str] = {}
-        for pattern, action in value:
-            codes.setdefault(pattern, action)  # The first pattern that fits is the one that counts.
-        return codes
-    if isinstance(value, timedelta):
-        unit, size = next((unit, size) for unit, size in UNITS if value % size == timedelta(0))
-        return f"{value // size}{unit}"
-    if isinstance(value, tuple) and value and isinstance(value[0], date):
-        return value[0].isoformat() if value[0] == value[1] else f"{value[0]}..{value[1]}"
-    if isinstance(value, tuple):
-        return [_written("", part) for part in value]
-    return value
 
 
 @app.command()

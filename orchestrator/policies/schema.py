@@ -179,10 +179,14 @@ class Policies:
                 found.append(Problem("warning", given.node.line, given.node.column, f"channels.{name}.url", message))
         return found
 
-    def provenance(self, country: str | None, platform: str | None) -> list[tuple[str, Any, str]]:
-        """Every key, its value for this country and platform as a file would have it, and where that comes from."""
+    def provenance(self, country: str | None, platform: str | None) -> list[tuple[str, Any, str, int | None]]:
+        """Every key, its value for this country and platform as a file would have it, where that comes from, and the
+        line; None for a default."""
         everything = self.given(country, platform) | {f"alerts.{kind}": given for kind, given in self._alerts.items()}
-        return [(key, written(given.value), given.where) for key, given in everything.items()]
+        return [
+            (key, written(given.value), given.where, given.node.line if given.depth else None)
+            for key, given in everything.items()
+        ]
 
     def places(self) -> list[Place]:
         """The levels that the file has, the widest first."""

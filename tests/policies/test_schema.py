@@ -291,7 +291,7 @@ def test_the_shipped_file_with_an_example_behind_it() -> None:
 
 
 def test_every_value_is_shown_with_where_it_comes_from() -> None:
-    found = {key: (value, where) for key, value, where in parse(LEVELS).provenance("US", "instagram")}
+    found = {key: (value, where) for key, value, where, _ in parse(LEVELS).provenance("US", "instagram")}
     assert list(found) == [*FIELDS, "alerts.*"]
     assert found["warming.mode"] == ("advanced", "default")
     assert found["failure.stuck_after.uploading"] == ("2h", "defaults.failure.stuck_after.uploading (line 4)")
@@ -307,7 +307,7 @@ def test_every_value_is_shown_with_where_it_comes_from() -> None:
 
 
 def test_values_are_shown_as_a_file_would_have_them() -> None:
-    found = {key: value for key, value, _ in parse(EVERYTHING).provenance(None, None)}
+    found = {key: value for key, value, *_ in parse(EVERYTHING).provenance(None, None)}
     assert found["posting.blackout"] == ["2026-12-24..2026-12-26", "2027-01-01"]
     assert found["failure.backoff"] == ["30s", "2h"]
     assert found["failure.stuck_after.warming"] == "14d"
@@ -319,7 +319,7 @@ def test_values_are_shown_as_a_file_would_have_them() -> None:
 def test_what_is_shown_can_be_read_back() -> None:
     policies = parse(LEVELS)
     found: dict[str, Any] = {}
-    for key, value, _ in policies.provenance("US", "instagram"):
+    for key, value, *_ in policies.provenance("US", "instagram"):
         level = found
         *above, last = key.split(".", 1) if key.startswith("alerts") else key.split(".")
         for part in above:
@@ -329,7 +329,9 @@ def test_what_is_shown_can_be_read_back() -> None:
 
 
 def test_codes_behind_one_that_catches_everything_are_not_shown_as_if_they_counted() -> None:
-    found = {k: (v, w) for k, v, w in parse('countries: {US: {failure: {codes: {"*": stop}}}}').provenance("US", None)}
+    found = {
+        k: (v, w) for k, v, w, _ in parse('countries: {US: {failure: {codes: {"*": stop}}}}').provenance("US", None)
+    }
     assert found["failure.codes"] == ({"*": "stop"}, "countries.US.failure.codes (line 1)")
 
 
