@@ -167,7 +167,9 @@ def assemble(settings: Settings, database: Database, lease: Lease, stopping: thr
         duties["reconciliation"] = reconcile.build(
             database, clock, gateway.client, lease=lease, public_url=settings.public_url
         )
+        duties["outage"] = reconcile.Outage(database, clock, gateway.client, lease)
         if settings.mode is not Mode.SANDBOX:
+            # That TokPortal does not even say whose account this is, is told all the same.
             duties |= {name: Introduced(duties[name], gateway.identity) for name in ("commands", "reconciliation")}
     hands = [Hand(name, duty, lease, stopping) for name, duty in duties.items()]
     return Outside(Ringer(database, clock.microseconds), lease, hands)

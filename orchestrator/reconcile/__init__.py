@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from orchestrator.clock import Clock
 from orchestrator.database import Database, Lease
+from orchestrator.reconcile.outage import Outage
 from orchestrator.reconcile.reading import Readings
 from orchestrator.reconcile.reconciler import Reconciler
 
-__all__ = ["Reconciler", "build"]
+__all__ = ["Outage", "Reconciler", "build"]
 
 
 def build(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
+from orchestrator.clock import Clock
+from orchestrator.database import Database, Lease
 from orchestrator.domain.times import iso
 from orchestrator.reconcile.office import Office
-from orchestrator.reconcile.store import NEVER
+from orchestrator.reconcile.reading import Readings
+from orchestrator.reconcile.store import NEVER, Store
 
 PATIENCE: Final = 300.0
 """Real seconds. Nothing is lost meanwhile: commands wait, and webhooks do not depend on it."""
@@ -16,16 +18,33 @@ NAME: Final = "outage"
 
 
 class Outage:
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    """Asks TokPortal nothing itself: others do so all the time, and `reads` knows how they fared."""
 
-    def look(self, now: datetime) -> None:
-        store, standing = self._office.store, self._office.reads.standing()
-        is_told = store.has(NAME)
+    def __init__(self, database: Database, clock: Clock, reads: Readings, lease: Lease | None = None) -> None:
+        self._clock = clock
+        self._reads = reads
+        self._store = Store(database, lease)
+        self._office = Office(database, clock, reads, self._store)
+
+    def close(self) -> None:
+        self._office.close()
+
+    def forget(self) -> None:
+        """To be called when the lease was lost or a step failed."""
+        self._store.forget()
+
+    def step(self) -> int:
+        """1 where there was something to tell."""
+        standing, is_told = self._reads.standing(), self._store.has(NAME)
+        now = self._clock.now()
         if standing.failing_since is not None and standing.seconds >= PATIENCE and not is_told:
             since = iso(standing.failing_since)
             self._office.tell("TokPortal", now, outage={"since": since, "why": standing.why})
-            store.put(NAME, NEVER, {"since": since})
+            self._store.put(NAME, NEVER, {"since": since})
         elif standing.failing_since is None and standing.has_answered and is_told:
             self._office.tell("TokPortal", now, outage=None)
-            store.drop(NAME)
+            self._store.drop(NAME)
+        else:
+            return 0
+        self._store.commit()
+        return 1

@@ -10,7 +10,6 @@ from orchestrator.clock import Clock
 from orchestrator.commands.executor import TryAgain
 from orchestrator.database import Database, Lease
 from orchestrator.reconcile.office import Office
-from orchestrator.reconcile.outage import Outage
 from orchestrator.reconcile.reading import Readings
 from orchestrator.reconcile.store import AT_ONCE, Store
 from orchestrator.reconcile.sweep import Sweep
@@ -51,7 +50,6 @@ class Reconciler:
         self._clock = clock
         self._store = Store(database, lease)
         self._office = Office(database, clock, reads, self._store)
-        self._outage = Outage(self._office)
         self._closed: dict[Kind, datetime] = {}
         looks = Looks(self._office)
         rounds = (SlotRound(self._office), BundleRound(self._office, looks), AccountRound(self._office))
@@ -79,8 +77,6 @@ class Reconciler:
     def step(self) -> int:
         """1 where something was done, 0 where nothing is due, or TokPortal's quota allows nothing of what is."""
         now = self._clock.now()
-        self._outage.look(now)
-        self._store.commit()
         self._closed = {kind: until for kind, until in self._closed.items() if until > now}
         for sweep in self._due(now):
             kind = sweep.next_kind(self._closed)

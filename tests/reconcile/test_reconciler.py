@@ -15,7 +15,6 @@ from orchestrator.dialects import article
 from orchestrator.dialects.public import EVENTS
 from orchestrator.domain.times import iso
 from orchestrator.tokportal.client import Refused
-from orchestrator.tokportal.reads import Standing
 from tests.reconcile.fake import NOON, Desk, bundle, slot
 
 OURS = "vid_" + "a" * 32
@@ -387,29 +386,6 @@ def test_slots_are_read_again_when_coverage_was_reactivated(desk: Desk) -> None:
     desk.clock.wait(minutes=2)
     desk.run()
     assert sorted(one[2] for one in desk.reads.asked if one[:2] == ("recovery", "slots")) == ["b1", "b2", "b3"]
-
-
-# Outages
-
-
-def test_that_tokportal_does_not_answer_is_told_after_five_minutes_and_when_it_does_again(desk: Desk) -> None:
-    settled(desk)
-    since = desk.clock.now()
-    failing = Standing(True, since, 299.0, "TokPortal did not answer: timed out")
-    for stands in (failing, Standing(), replace(failing, seconds=300.0), replace(failing, seconds=900.0)):
-        desk.reads.stands = stands
-        desk.run()
-    (body,) = desk.told("TokPortal")
-    assert body["outage"] == {"since": iso(since), "why": failing.why}
-
-    desk.reads.stands = Standing()  # Of a new process, which has asked nothing yet.
-    desk.run()
-    assert len(desk.told("TokPortal")) == 1
-
-    desk.reads.stands = Standing(has_answered=True)
-    for _ in range(2):
-        desk.run()
-    assert [body["outage"] for body in desk.told("TokPortal")] == [body["outage"], None]
 
 
 # Daily
