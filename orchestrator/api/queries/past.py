@@ -65,12 +65,9 @@ class Past:
 
     # Which there were.
 
-    def names(self, kind: str, after: str, limit: int) -> list[str]:
+    def names(self, kind: str, after: str, limit: int, *conditions: sa.ColumnElement[bool]) -> list[str]:
         """The first `limit` bundles, or videos, by their names, of which anything was heard; those that come after
         `after`."""
-        return self._born(kind, after, limit)
-
-    def _born(self, kind: str, after: str, limit: int, *conditions: sa.ColumnElement[bool]) -> list[str]:
         query = (
             sa.select(events.c.originator_id)
             .where(
@@ -145,7 +142,7 @@ class Past:
 
     def open_videos(self, after: str, limit: int) -> list[str]:
         """As `names`, of the videos that were not posted."""
-        return self._born("video", after, limit, events.c.originator_id.not_in(self._posted()))
+        return self.names("video", after, limit, events.c.originator_id.not_in(self._posted()))
 
     def _posted(self) -> sa.Select[Any]:
         """The keys of videos that were posted, whatever else was told of them: but for a few, which it may turn out to
