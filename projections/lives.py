@@ -8,20 +8,17 @@ that order. Pages are bounded by events, so the life of an aggregate may come in
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from orchestrator.database import Database
+from orchestrator.database import Database, read_ahead
 from orchestrator.database.tables import events
 
 PAGE = 20_000
 """Events in one page."""
-
-T = TypeVar("T")
 
 _SQLITE = """
 SELECT originator_id, originator_version, topic, state FROM events
@@ -54,7 +51,7 @@ class Part(NamedTuple):
 def lives(database: Database, kind: str, until: int, page: int = PAGE) -> Iterator[list[Part]]:
     """All events of the aggregates of a kind (`bundle`, `video`, …) up to the position `until`, in pages."""
     pages = _on_sqlite(database, kind, until, page) if database.is_sqlite else _on_postgres(database, kind, until, page)
-    return pages if database.is_sqlite else _ahead(pages)
+    return pages if database.is_sqlite else read_ahead(pages)
 
 
 def count(connection: sa.Connection, kind: str) -> int:
@@ -102,12 +99,3 @@ def _rows(database: Database, statement: str, parameters: tuple[Any, ...]) -> li
             return rows
         finally:
             cursor.close()
-
-
-def _ahead(pages: Iterator[T]) -> Iterator[T]:
-    """The database makes one page while another is folded."""
-    with ThreadPoolExecutor(1, thread_name_prefix="log-ahead") as thread:
-        coming = thread.submit(next, pages, None)
-        while (page := coming.result()) is not None:
-            coming = thread.submit(next, pages, None)
-            yield page

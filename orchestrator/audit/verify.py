@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -14,7 +13,7 @@ from orchestrator.audit.auditor import Auditor
 from orchestrator.audit.checkpoints import Checkpoint, Outside, stored
 from orchestrator.audit.findings import Finding, Report
 from orchestrator.audit.keys import PublicKey
-from orchestrator.database import Database
+from orchestrator.database import Database, read_ahead
 from orchestrator.log import recorded_at
 from orchestrator.log.chain import BACKLOG, COLUMNS, MESSAGE_COLUMNS, OUTCOME_COLUMNS, Chain, Link, Outcome
 
@@ -170,7 +169,7 @@ class Reader:
     def batches(self, first: int, until: int | None = None) -> Generator[Batch]:
         """From batch `first` on, up to the one that has the event at `until`. To be closed if it is left early."""
         pages = self._pages(first, until)
-        for page in pages if self._is_sqlite else _ahead(pages):
+        for page in pages if self._is_sqlite else read_ahead(pages):
             taken = _Cut(page.messages), _Cut(page.events)
             checkpoints = {one.batch: one for one in page.checkpoints}
             for link in page.links:
@@ -210,15 +209,6 @@ class Reader:
             self.retried(links[0].batch, links[-1].batch),
             stored(self.connection, links[0].batch, links[-1].batch),
         )
-
-
-def _ahead(pages: Iterator[Page]) -> Iterator[Page]:
-    """Reads a page while the one before it is looked at. The server does its part of the work elsewhere."""
-    with ThreadPoolExecutor(1) as executor:
-        following = executor.submit(next, pages, None)
-        while (page := following.result()) is not None:
-            following = executor.submit(next, pages, None)
-            yield page
 
 
 class _Cut:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 from eventsourcing.domain import BaseAggregate, CanInitAggregate
-from eventsourcing.utils import register_topic
+from eventsourcing.utils import get_topic, register_topic
 
 from orchestrator.domain.decisions import OURS, Step
 from orchestrator.domain.facts import KINDS, DomainEvent, Note
@@ -45,18 +45,16 @@ class Remembering(BaseAggregate[str]):
     def take(self, step: Step) -> None:
         self.steps.append(step)
 
-    def record(self, kind: type[Any], **values: Any) -> None:
-        """Appends one event of `kind`; `values` are its fields, `timestamp` and `message_id` among them.
+    @classmethod
+    def _create(cls, event_class: type[Any], *, id: str | None = None, **kwargs: Any) -> Self:
+        event = _made(event_class, str(id), cls.INITIAL_VERSION, {"originator_topic": get_topic(cls), **kwargs})
+        aggregate: Self = event.mutate(None)
+        aggregate.pending_events.append(event)
+        return aggregate
 
-        What the library's `trigger_event` does, without setting the fields of a frozen event one by one.
-        """
-        names = _fields(kind)
-        if values.keys() != names.keys():
-            raise TypeError(f"{kind.__name__} has the fields {', '.join(names)}, not {', '.join(values)}")
-        event = object.__new__(kind)
-        # In the order of their definition: equal events are to be equal bytes.
-        event.__dict__.update({name: values[name] for name in names})
-        event.__dict__.update(originator_id=self.id, originator_version=self.version + 1)
+    def record(self, kind: type[Any], **values: Any) -> None:
+        """Appends one event of `kind`; `values` are its fields, `timestamp` and `message_id` among them."""
+        event = _made(kind, self.id, self.version + 1, values)
         event.mutate(self)
         self.pending_events.append(event)
         self._recorded.append(next(_moments))
@@ -69,6 +67,19 @@ class Remembering(BaseAggregate[str]):
         self.pending_events.clear()
         self._recorded.clear()
         return numbered
+
+
+def _made(kind: type[Any], originator_id: str, version: int, values: dict[str, Any]) -> Any:
+    """The event, made as the library makes it, but without setting the fields of a frozen class one by one, which took
+    a tenth of the engine's time. Raises TypeError where `values` are not its fields."""
+    names = _fields(kind)
+    if values.keys() != names.keys():
+        raise TypeError(f"{kind.__name__} has the fields {', '.join(names)}, not {', '.join(values)}")
+    event = object.__new__(kind)
+    # In the order of their definition: equal events are to be equal bytes.
+    event.__dict__.update({name: values[name] for name in names})
+    event.__dict__.update(originator_id=originator_id, originator_version=version)
+    return event
 
 
 def _fields(kind: type[Any]) -> dict[str, None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from orchestrator.database import Database
+from orchestrator.database import Database, read_ahead
 from orchestrator.database.tables import marks
 from orchestrator.dialects import Reading
 from orchestrator.engine.decide import Judged, judge
@@ -68,11 +68,11 @@ class Ahead(Source):
         except EOFError:
             raise RuntimeError("the process that reads the journal ahead has ended; its error is above") from None
         self._is_over = not rows and not log
-        self._coming.extend(Stored(*row) for row in log)
+        self._coming.extend(map(Stored._make, log))
         self._read = log[-1][0] if log else self._read
         self._said |= said
         if rows:
-            self._waiting.append([Entry(Taken(*row[0]), *row[1:]) for row in rows])
+            self._waiting.append([Entry(Taken._make(taken), *became) for taken, *became in rows])
         return not self._is_over
 
     def judged(self, message: Taken) -> Judged:
@@ -88,17 +88,22 @@ def _read(pages: Connection, url: str) -> None:
     with closing(Database(url, connections=1, name="orchestrator-replay")) as database:
         source = Source(database)
         try:
-            while True:
-                entries = source.entries()
+            for entries, log in read_ahead(_pages(source)):
                 said = {entry.message.seq: _said(judge(entry.message)) for entry in entries if _is_webhook(entry)}
-                # About as many events as these messages gave. Whoever needs more goes on reading.
-                log = source.next_events(sum(entry.events for entry in entries) if entries else PAGE)
                 rows = [(_without_body(entry), *entry[1:]) for entry in entries]
                 pages.send_bytes(pickle.dumps((rows, said, _plain(log)), protocol=5))
-                if not rows and not log:
-                    return
         except (BrokenPipeError, ConnectionResetError):
             return  # Nobody wants to know the rest.
+
+
+def _pages(source: Source) -> Iterator[tuple[list[Entry], list[Stored]]]:
+    """Messages, with about as many events as they gave: whoever needs more goes on reading. The last page is empty."""
+    while True:
+        entries = source.entries()
+        log = source.next_events(sum(entry.events for entry in entries) if entries else PAGE)
+        yield entries, log
+        if not entries and not log:
+            return
 
 
 def _is_webhook(entry: Entry) -> bool:

@@ -26,9 +26,10 @@ COLUMNS = (
     "journal.event_id, journal.body, journal.actor, journal.received_at, "
     "marks.applied_seq, marks.status, marks.first_position, marks.events, marks.claim"
 )
+# By both ends, for there is no gap: with one end and a limit, PostgreSQL would join all that follows for every page.
 QUERY = (
     f"SELECT {COLUMNS} FROM marks JOIN journal ON journal.seq = marks.seq "
-    "WHERE marks.applied_seq > ? AND marks.applied_seq <= ? ORDER BY marks.applied_seq LIMIT ?"
+    "WHERE marks.applied_seq BETWEEN ? AND ? ORDER BY marks.applied_seq"
 )
 
 
@@ -65,7 +66,7 @@ class Source:
         with self.database.read() as connection:
             cursor: Any = connection.connection.cursor()
             try:
-                parameters = (self._taken, self.messages, limit)
+                parameters = (self._taken + 1, min(self._taken + limit, self.messages))
                 if self.database.is_sqlite:
                     cursor.execute(QUERY, parameters)
                 else:
