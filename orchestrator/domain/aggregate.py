@@ -62,11 +62,10 @@ class Remembering(BaseAggregate[str]):
     def collect(self) -> list[tuple[int, Any]]:
         """The events that were not collected yet, each with a number that tells which of any two aggregates' events
         came first."""
-        events = self.pending_events[:]
-        numbered = list(zip(self._recorded[len(self._recorded) - len(events) :], events, strict=True))
-        self.pending_events.clear()
-        self._recorded.clear()
-        return numbered
+        events, self._pending_events = self._pending_events, []
+        # What was recorded before it was read from the log is no news.
+        moments, self._recorded = self._recorded[len(self._recorded) - len(events) :], []
+        return list(zip(moments, events, strict=True))
 
 
 def _made(kind: type[Any], originator_id: str, version: int, values: dict[str, Any]) -> Any:
