@@ -24,6 +24,8 @@ VIDEOS_AFTER: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """States that nothing is in without one of these events."""
 PLACE: Final = ("country", "platform")
+TOGETHER: Final = 2_000
+"""Names that are asked for at a time, where the question costs more than its answer."""
 
 
 def bundles_for(past: Past, wanted: Mapping[str, Any]) -> Names:
@@ -48,9 +50,26 @@ def videos_for(past: Past, wanted: Mapping[str, Any]) -> Names:
     if "ref" in wanted:
         return _of(past.videos_by(videos.c.ref, wanted["ref"]))
     if state not in ("", "posted"):
-        return past.open_videos
+        return _together(past.open_videos)
     place = {name: wanted[name] for name in PLACE if name in wanted}
     return partial(past.videos_at, place) if place else partial(past.names, "video")
+
+
+def _together(names: Names) -> Names:
+    """The same names, read many at a time."""
+    known: list[str] = []
+    is_all = False
+
+    def some(after: str, most: int) -> list[str]:
+        nonlocal known, is_all
+        known = [name for name in known if name > after]
+        if len(known) < most and not is_all:
+            wanted = max(most, TOGETHER)
+            more = names(known[-1] if known else after, wanted)
+            known, is_all = known + more, len(more) < wanted
+        return known[:most]
+
+    return some
 
 
 def _of(names: Iterable[str]) -> Names:
