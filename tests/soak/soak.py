@@ -132,6 +132,7 @@ class Soak:
                 time.sleep(rng.uniform(0.1, 0.5))
             rig.kill()
             self._kills += 1
+            # How long it stays down is part of the trouble.
             time.sleep(rng.choice([0, 0, 0.5, 2]) * rng.random())
             rig.start()
             self._remember()
